@@ -1,0 +1,138 @@
+#pragma once
+
+/// The engine as its doors see it: one call in, its result out, computed at most once.
+///
+/// For the C++ template in `cached.hpp`, the Python module, and whoever brings another
+/// language. A door binds and encodes the arguments, says what this call wants
+/// (`Policy`) and lends its user's code to the engine (`Work`). Programs use
+/// `cached.hpp`.
+
+#include <cachier/entry.hpp>
+#include <cachier/error.hpp>
+#include <cachier/export.hpp>
+#include <cachier/metrics.hpp>
+#include <cachier/store.hpp>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+
+namespace cachier::engine {
+
+/// What one call wants, after the options of the call, of the function and the global
+/// ones have been merged.
+struct Policy {
+  Duration max_age = kNoLimit;     ///< the strictest of `stale_after` and `max_age`
+  Duration wait_limit = kNoLimit;  ///< longest wait for somebody else's computation
+  std::uint64_t size_limit =
+      std::numeric_limits<std::uint64_t>::max();  ///< bytes of a value
+  Duration operation_timeout =
+      std::chrono::seconds(5);  ///< deadline of each verb of the store
+  bool next_time = false;   ///< hand out what is stale, refresh it in the background
+  bool allow_none = false;  ///< a stored empty answer counts
+  bool skip = false;        ///< neither read nor write (also: caching is off)
+  bool overwrite = false;   ///< do not read; run and store
+  bool raise_store_errors = false;  ///< outages reach the caller too
+};
+
+/// One computation in the chain of computations that led to a call: who owns which
+/// claim. The door keeps the innermost one where its language keeps such things (a
+/// `thread_local`, a context variable) while the function runs, so that a call that
+/// meets a claim of its own chain, or would close a circle of waiting, is recognized
+/// and computes instead.
+struct Frame {
+  std::shared_ptr<const Frame> parent;
+  const Store* store = nullptr;
+  const Function* function = nullptr;
+  Digest digest;
+};
+
+/// What happened on the way, for verbose modes and metrics of a door.
+enum class Step : std::uint8_t {
+  entry_found,
+  entry_stale,
+  no_entry,
+  waiting,
+  calling,
+  stored,
+  too_large,
+};
+
+/// A refresh in the background that has been granted its claim. Owned by whoever is to
+/// run it; destroyed without `run`, it gives the claim back.
+class CACHIER_API Refresh {
+ public:
+  virtual ~Refresh() = default;
+};
+
+/// A call's user code. The engine uses it from the calling thread only, holds no lock
+/// meanwhile, and a `Work` lives as long as that call.
+class CACHIER_API Work {
+ public:
+  /// How the function ended.
+  enum class Ran : std::uint8_t { returned, threw };
+
+  virtual ~Work() = default;
+
+  /// Takes an entry as this call's result. False: it cannot be read here; the engine
+  /// counts that and computes.
+  virtual bool accept(const Entry& entry) noexcept = 0;
+
+  /// Runs the function and keeps its result or its exception as this call's. `frame` is
+  /// to be the innermost one while it runs; null where nothing is claimed.
+  virtual Ran compute(std::shared_ptr<const Frame> frame) noexcept = 0;
+
+  /// The stored form of what `compute` returned. An error: it has none, or
+  /// (`too_large`) it was given up above `size_limit` bytes.
+  virtual Result<Value> encode(std::uint64_t size_limit) noexcept = 0;
+
+  /// The result or exception of `compute` as an object that other calls of the same
+  /// function in this process can take with `adopt`, for when it cannot be stored.
+  virtual std::shared_ptr<const void> share() noexcept = 0;
+  /// Takes what another call shared as this call's result or exception.
+  virtual Ran adopt(const std::shared_ptr<const void>& shared) noexcept = 0;
+
+  /// The innermost frame of the caller.
+  virtual std::shared_ptr<const Frame> enclosing() noexcept = 0;
+
+  /// Asked at least every 50 ms of a wait. True: stop waiting, the call ends as
+  /// `interrupted`.
+  virtual bool interrupted() noexcept { return false; }
+
+  /// Starts a copy of this call in the background, which is to call `run_refresh` with
+  /// the ticket. False: it could not be started.
+  virtual bool start_refresh(std::unique_ptr<Refresh> ticket) noexcept = 0;
+
+  /// Told of each step, in order.
+  virtual void on(Step step) noexcept { (void)step; }
+};
+
+/// How a call ended.
+struct Ended {
+  enum class How : std::uint8_t {
+    value,        ///< the work holds a result
+    exception,    ///< the work holds an exception
+    interrupted,  ///< the work said so while waiting
+    error,        ///< `error`: the store refused, and callers are to know
+  };
+  How how = How::value;
+  std::optional<Error> error;
+};
+
+/// Answers one call: from the store, from somebody else's computation, or by running
+/// the function.
+///
+/// Blocks while the function runs and while it waits. Thread-safe. `counters` may be
+/// null.
+CACHIER_API Ended call(const std::shared_ptr<Store>& store, const Id& id,
+                       const Policy& policy, Work& work, Counters* counters) noexcept;
+
+/// Runs the function for a refresh that `Work::start_refresh` was given, and stores the
+/// result. A failure keeps the old value. The work is the background copy.
+CACHIER_API Ended run_refresh(std::unique_ptr<Refresh> ticket, Work& work) noexcept;
+
+/// Stores `value` as the result of a call that was never run.
+CACHIER_API Result<Version> precache(Store& store, const Id& id, Value value,
+                                     const Policy& policy) noexcept;
+
+}  // namespace cachier::engine

@@ -1,0 +1,186 @@
+#pragma once
+
+/// What a store keeps for one call, and the rule that says whether it still counts.
+
+#include <cachier/export.hpp>
+
+#include <array>
+#include <chrono>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace cachier {
+
+/// UTC by a store's own clock. A server's stores use the server's.
+using Time = std::chrono::sys_time<std::chrono::nanoseconds>;
+using Duration = std::chrono::nanoseconds;
+/// An absolute end of waiting, by this machine's monotonic clock.
+using Deadline = std::chrono::steady_clock::time_point;
+
+/// Longer than any age: no limit.
+inline constexpr Duration kNoLimit = Duration::max();
+
+using Bytes = std::span<const std::byte>;
+
+/// The bytes of a text, for keys and tests.
+[[nodiscard]] inline Bytes as_bytes(std::string_view text) noexcept {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+/// The same bytes as characters.
+[[nodiscard]] inline std::string_view as_text(Bytes bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// 128 bits that place an entry (`docs/formats/key.md`). Equal digests of different
+/// keys are expected to be told apart by the key: a collision is a miss, never a wrong
+/// value.
+struct Digest {
+  std::uint64_t high = 0;
+  std::uint64_t low = 0;
+  friend auto operator<=>(const Digest&, const Digest&) = default;
+};
+
+/// A cached function as stores know it. Made once by `Function::intern`, never
+/// destroyed, so that a reference to it is always good and comparing addresses compares
+/// functions.
+class CACHIER_API Function {
+ public:
+  /// The function of this id, the same object for the same id in the whole process.
+  /// Thread-safe.
+  ///
+  /// `id`: the namespace, the name and the version as `function_id()` writes them
+  /// (`docs/formats/key.md`).
+  static const Function& intern(std::string_view id);
+
+  [[nodiscard]] const std::string& id() const noexcept { return id_; }
+  /// Starts the digest of each of its keys.
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
+  /// Counts from 0 in this process: an index for tables that stores keep by function.
+  [[nodiscard]] std::uint32_t serial() const noexcept { return serial_; }
+
+  Function(const Function&) = delete;
+  Function& operator=(const Function&) = delete;
+
+ private:
+  Function(std::string id, std::uint64_t seed, std::uint32_t serial)
+      : id_(std::move(id)), seed_(seed), serial_(serial) {}
+
+  std::string id_;
+  std::uint64_t seed_;
+  std::uint32_t serial_;
+};
+
+/// One call of one function. Borrows its bytes: good for as long as the caller's are.
+struct Id {
+  const Function* function = nullptr;
+  Digest digest;
+  /// What tells this call from others of the same digest: the canonical bytes of its
+  /// arguments, or their SHA-256 where they are long or secret (`docs/formats/key.md`).
+  /// Stored with the entry.
+  Bytes key;
+  bool hashed = false;  ///< `key` is a SHA-256
+};
+
+/// An opaque mark of one state of an entry, new at each change; only ever compared for
+/// equality. A row's version, an ETag, a count. All zero: there is no entry and there
+/// was none.
+struct Version {
+  std::array<std::uint64_t, 3> words{};
+  friend bool operator==(const Version&, const Version&) = default;
+};
+
+/// How the bytes of a value are to be read (`docs/formats/value.md`).
+enum class Codec : std::uint8_t {
+  live = 0,    ///< not bytes at all: an object of this process, only in memory
+  cbor = 1,    ///< deterministic where it matters, readable from every language
+  pickle = 2,  ///< Python pickle, protocol 5 with its buffers
+};
+
+/// A value in its stored form: bytes and how to read them, or a live object.
+///
+/// Shares what it holds: copying is cheap, the bytes are never changed after they are
+/// handed over. Reading from several threads is safe.
+class Value {
+ public:
+  Value() = default;
+
+  /// Bytes whose life is `owner`'s (a buffer, a mapping).
+  Value(Codec codec, Bytes bytes, std::shared_ptr<const void> owner) noexcept
+      : owner_(std::move(owner)),
+        data_(bytes.data()),
+        size_(bytes.size()),
+        codec_(codec) {}
+
+  /// Bytes of its own, moved in.
+  static Value of_bytes(Codec codec, std::string bytes) {
+    auto owned = std::make_shared<const std::string>(std::move(bytes));
+    const Bytes view = as_bytes(*owned);
+    return {codec, view, std::move(owned)};
+  }
+
+  /// An object of this process, kept alive with the entry.
+  static Value of_object(std::shared_ptr<const void> object) noexcept {
+    Value value;
+    value.owner_ = std::move(object);
+    return value;
+  }
+
+  [[nodiscard]] Codec codec() const noexcept { return codec_; }
+  /// Precondition: the codec is not `live`.
+  [[nodiscard]] Bytes bytes() const noexcept { return {data_, size_}; }
+  /// Precondition: the codec is `live`.
+  [[nodiscard]] const std::shared_ptr<const void>& object() const noexcept {
+    return owner_;
+  }
+
+  /// Says whether the codec-specific description of the value is the reader's; 0: not
+  /// described.
+  [[nodiscard]] std::uint64_t fingerprint() const noexcept { return fingerprint_; }
+  void set_fingerprint(std::uint64_t fingerprint) noexcept {
+    fingerprint_ = fingerprint;
+  }
+
+  /// An empty answer (`None`, an empty `optional`), which counts only where
+  /// `allow_none` says so.
+  [[nodiscard]] bool is_none() const noexcept { return none_; }
+  void set_none(bool none) noexcept { none_ = none; }
+
+ private:
+  std::shared_ptr<const void> owner_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::uint64_t fingerprint_ = 0;
+  Codec codec_ = Codec::live;
+  bool none_ = false;
+};
+
+/// A stored value with the marks its store gave it.
+struct Entry {
+  Value value;
+  Time stored_at;  ///< when it was committed, by the store's clock
+  Version version;
+};
+
+/// How far ahead of the store's clock an entry may be before it is taken for stale:
+/// clocks step.
+inline constexpr Duration kClockSlack = std::chrono::seconds(1);
+
+/// The one rule of freshness. `max_age` zero or below: never fresh, even if the clock
+/// has not ticked. No limit: always, whatever the clocks say. Else the age may be equal
+/// to the limit, and an entry from more than `kClockSlack` in the future is stale.
+[[nodiscard]] constexpr bool is_fresh(Time stored_at, Time now,
+                                      Duration max_age) noexcept {
+  if (max_age <= Duration::zero()) return false;
+  if (max_age == kNoLimit) return true;
+  const Duration age = now - stored_at;
+  return age <= max_age && age >= -kClockSlack;
+}
+
+}  // namespace cachier

@@ -1,0 +1,67 @@
+#pragma once
+
+/// What a program can set, for one function and for one call.
+
+#include <cachier/entry.hpp>
+#include <cachier/export.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace cachier {
+
+/// Options of one cached function. An aggregate: `{.stale_after = 24h, .next_time =
+/// true}`.
+struct Options {
+  /// Where entries live: `"local"` (on this machine's disk, shared by its processes) or
+  /// `"memory"` (this process; any copyable result, no encoding).
+  std::string backend = "local";
+  /// Directory of the local store. Empty: `$XDG_CACHE_HOME/cachier`, else `~/.cachier`;
+  /// `~` is expanded. Made when it is needed, for this user alone.
+  std::string cache_dir;
+  /// Namespace of the stored keys.
+  std::string key_prefix = "cachier";
+  /// Salts the function's id: bump it when the function gives other answers than
+  /// before.
+  std::string version;
+  /// Age after which a value is stale. Zero or below: always.
+  Duration stale_after = kNoLimit;
+  /// A stale value now, a fresh one the next time: recompute in the background.
+  bool next_time = false;
+  /// Longest wait for somebody else's computation, then compute. Zero: no limit.
+  Duration wait_for_calc_timeout = Duration::zero();
+  /// Whether a stored empty `optional` is an answer.
+  bool allow_none = false;
+  /// Larger encoded values are returned, not stored; equal is stored.
+  std::optional<std::uint64_t> entry_size_limit;
+  /// Store SHA-256 instead of the arguments: for arguments that are secrets.
+  bool hash_stored_keys = false;
+};
+
+/// Options of one call, over those of its function.
+struct CallOptions {
+  /// For this call a value may be no older than this; the strictest of it and
+  /// `stale_after` counts.
+  std::optional<Duration> max_age;
+  bool skip_cache = false;       ///< neither read nor write
+  bool overwrite_cache = false;  ///< do not read; run and store
+  std::optional<Duration> stale_after;
+  std::optional<bool> next_time;
+  std::optional<bool> allow_none;
+};
+
+/// Caching on and off for the whole process; off, calls run their function. Starts off
+/// where the environment variable `CACHIER_DISABLE` is set to anything but nothing or
+/// `0`.
+CACHIER_API void enable_caching() noexcept;
+CACHIER_API void disable_caching() noexcept;
+[[nodiscard]] CACHIER_API bool caching_enabled() noexcept;
+
+/// Waits for the refreshes that are running in the background. Call it before `main`
+/// returns where `next_time` is used; later calls of cached functions work, but refresh
+/// nothing.
+CACHIER_API void shutdown() noexcept;
+
+}  // namespace cachier
