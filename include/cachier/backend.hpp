@@ -1,0 +1,47 @@
+#pragma once
+
+/// Finding and opening stores by name.
+
+#include <cachier/error.hpp>
+#include <cachier/export.hpp>
+#include <cachier/store.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace cachier {
+
+/// Which store to open.
+struct StoreSpec {
+  /// `"local"` (or `"pickle"`, its older name) and `"memory"`.
+  std::string backend = "local";
+  /// For the local store; empty: `default_cache_dir()`. `~` is expanded.
+  std::string cache_dir;
+};
+
+/// The store of this spec. Local stores of one directory are one object per process;
+/// each
+/// `"memory"` is a new one. Opening touches the disk only as far as needed to say that
+/// it cannot work; what is missing is made on first use. Thread-safe.
+///
+/// Errors: `invalid_argument` for a backend that nobody knows, `refused` for a
+/// directory that is not ours to use, `unavailable` for one that cannot be made or
+/// opened now.
+CACHIER_API Result<std::shared_ptr<Store>> open_store(const StoreSpec& spec);
+
+/// `$XDG_CACHE_HOME/cachier`, else `~/.cachier`. An empty variable is an unset one.
+[[nodiscard]] CACHIER_API std::string default_cache_dir();
+
+/// One line of `cachier backends`.
+struct BackendInfo {
+  std::string name;
+  bool ready = false;
+  std::string
+      detail;  ///< what it is; where it is not ready, why not and what to install
+};
+
+/// All backends that this build knows, ready or not.
+[[nodiscard]] CACHIER_API std::vector<BackendInfo> backends();
+
+}  // namespace cachier
