@@ -28,11 +28,12 @@ struct Policy {
       std::numeric_limits<std::uint64_t>::max();  ///< bytes of a value
   Duration operation_timeout =
       std::chrono::seconds(5);  ///< deadline of each verb of the store
-  bool next_time = false;   ///< hand out what is stale, refresh it in the background
-  bool allow_none = false;  ///< a stored empty answer counts
-  bool skip = false;        ///< neither read nor write (also: caching is off)
-  bool overwrite = false;   ///< do not read; run and store
-  bool raise_store_errors = false;  ///< outages reach the caller too
+  bool next_time = false;      ///< hand out what is stale, refresh it in the background
+  bool allow_none = false;     ///< a stored empty answer counts
+  bool skip = false;           ///< neither read nor write (also: caching is off)
+  bool overwrite = false;      ///< do not read; run and store
+  bool raise_outages = false;  ///< a store that cannot answer now fails the call
+  bool raise_refusals = false;  ///< a store that will not answer fails the call
 };
 
 /// One computation in the chain of computations that led to a call: who owns which
@@ -88,6 +89,7 @@ class CACHIER_API Work {
 
   /// The result or exception of `compute` as an object that other calls of the same
   /// function in this process can take with `adopt`, for when it cannot be stored.
+  /// Null: it is this caller's alone (an interrupt); one of those who wait computes.
   virtual std::shared_ptr<const void> share() noexcept = 0;
   /// Takes what another call shared as this call's result or exception.
   virtual Ran adopt(const std::shared_ptr<const void>& shared) noexcept = 0;
@@ -105,6 +107,13 @@ class CACHIER_API Work {
 
   /// Told of each step, in order.
   virtual void on(Step step) noexcept { (void)step; }
+
+  /// Told of a failure of the store that the call gets over: it computes, or does not
+  /// store.
+  virtual void store_failed(const Error& error) noexcept { (void)error; }
+
+  /// Told once, in a wait of more than 5 s, which process is computing (0: not known).
+  virtual void waits_for(std::uint32_t process) noexcept { (void)process; }
 };
 
 /// How a call ended.
@@ -130,6 +139,18 @@ CACHIER_API Ended call(const std::shared_ptr<Store>& store, const Id& id,
 /// Runs the function for a refresh that `Work::start_refresh` was given, and stores the
 /// result. A failure keeps the old value. The work is the background copy.
 CACHIER_API Ended run_refresh(std::unique_ptr<Refresh> ticket, Work& work) noexcept;
+
+/// Something to run once in the background.
+class CACHIER_API Job {
+ public:
+  virtual ~Job() = default;
+  virtual void run() noexcept = 0;
+};
+
+/// Runs a job on one of at most 8 threads of the engine, made when needed, and destroys
+/// it there. False after `shutdown()`: the job is destroyed unrun. For doors whose
+/// language has no threads of its own to prefer.
+CACHIER_API bool run_in_background(std::unique_ptr<Job> job) noexcept;
 
 /// Stores `value` as the result of a call that was never run.
 CACHIER_API Result<Version> precache(Store& store, const Id& id, Value value,

@@ -92,44 +92,50 @@ struct Ask {
 /// The answer to `look`.
 struct Look {
   enum class Claim : std::uint8_t {
-    none,     ///< not asked for, not needed, or `outcome` says that nobody needs one
-    granted,  ///< `token` is the caller's, until it commits a put with it or releases
-              ///< it
-    busy,     ///< somebody else is computing
+    /// Not asked for, not needed, or `outcome` says that nobody needs one.
+    none,
+    /// `token` is the caller's, until it commits a put with it or releases it.
+    granted,
+    /// Somebody else is computing.
+    busy,
   };
 
   std::optional<Entry> entry;  ///< whatever is stored and counts, fresh or not
   bool fresh = false;          ///< `entry` is there and young enough
-  bool damaged =
-      false;  ///< something was stored, but its checksum or form did not hold
+  bool damaged = false;        ///< something was stored, but its checksum or form fails
   Claim claim = Claim::none;
   Outcome outcome = Outcome::none;
-  Token token;  ///< `token.basis` is always what this look saw; `serial` only when
-                ///< granted
-  Time now;     ///< the store's clock, where the answer needed it
-  /// The process that is computing, where the claim is busy and the store knows; for
-  /// logs.
+  /// `token.basis` is always what this look saw; `token.serial` only when granted.
+  Token token;
+  /// The store's clock, where the answer needed it.
+  Time now;
+  /// The process that is computing, where it is busy and the store knows; for logs.
   std::uint32_t owner_process = 0;
 };
 
 /// A change to one entry.
 struct Change {
   enum class Kind : std::uint8_t {
-    put,  ///< store `value`; ends the claim of `token`, if there is one, whatever the
-          ///< answer
-    release,  ///< end the claim of `token` without a value; leave `outcome` for those
-              ///< who waited
-    renew,    ///< let the claim of `token` hold for another `lease`
-    erase,    ///< remove the entry; a computation that is running will not be stored
+    /// Store `value`. Done or `claim_lost`, the claim of `token` ends; after any other
+    /// error it stands, so that its owner can say why (`release` with an outcome).
+    put,
+    /// End the claim of `token` without a value; leave `outcome` for those who waited.
+    release,
+    /// Let the claim of `token` hold for another `lease`.
+    renew,
+    /// Remove the entry; a computation that is running will not be stored.
+    erase,
   };
 
   Kind kind = Kind::put;
   Value value;
   /// The claim that is used up (put, release) or renewed.
   std::optional<Token> token;
-  /// For a put without a claim: happens only if this still holds. Neither: always
-  /// happens.
+  /// For a put without a claim: it happens only if this still holds.
   std::optional<Basis> basis;
+  /// For a put that overwrites: it happens only if the function has not been cleared
+  /// since this epoch. None of the three: it always happens.
+  std::optional<std::uint64_t> epoch;
   Outcome outcome = Outcome::none;
   Duration lease = kNoLimit;
 };
