@@ -1,0 +1,276 @@
+#pragma once
+
+/// The flat hash table under `Table`: where the slots are and how they are found.
+
+#include <cachier/entry.hpp>
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+#include <utility>
+#include <vector>
+
+namespace cachier::memory {
+
+/// Whether two byte strings of the same length are equal. Keys are a few bytes long,
+/// for which this beats a call of `memcmp`.
+[[nodiscard]] inline bool equal_bytes(const std::byte* a, const std::byte* b,
+                                      std::size_t size) noexcept {
+  const auto word = [](const std::byte* from) noexcept {
+    std::uint64_t value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+  };
+  if (size > 64) return std::memcmp(a, b, size) == 0;
+  if (size >= sizeof(std::uint64_t)) {
+    std::uint64_t differing = 0;
+    const std::size_t last = size - sizeof(std::uint64_t);
+    for (std::size_t at = 0; at < last; at += sizeof(std::uint64_t)) {
+      differing |= word(a + at) ^ word(b + at);
+    }
+    return (differing | (word(a + last) ^ word(b + last))) == 0;
+  }
+  for (std::size_t at = 0; at < size; ++at) {
+    if (a[at] != b[at]) return false;
+  }
+  return true;
+}
+
+/// One call of one function: its key and, while there is one, its entry. Stays where it
+/// is for as long as it is in use. Keys of up to `kInlineKey` bytes are inside.
+template <class Payload>
+struct Slot {
+  static constexpr std::size_t kInlineKey = 35;
+
+  enum : std::uint8_t { kUsed = 1, kEntry = 2, kNone = 4, kSide = 8 };
+
+  Payload payload{};
+  Digest digest;
+  Time stored_at;
+  std::uint64_t version = 0;
+  std::uint32_t function = 0;  ///< index in the table's list of functions
+  std::uint32_t shape = 0;     ///< length of the key and whether it is hashed
+  std::uint32_t born = 0;      ///< counts the slots made before it
+  std::uint8_t flags = 0;
+  std::byte small_key[kInlineKey];
+
+  Slot() noexcept {}  // leaves the key as it is
+  Slot(const Slot&) = delete;
+  Slot& operator=(const Slot&) = delete;
+  ~Slot() { drop_key(); }
+
+  /// Longest key.
+  static constexpr std::size_t kMaxKey = std::numeric_limits<std::int32_t>::max();
+
+  /// Precondition: `size <= kMaxKey`.
+  [[nodiscard]] static constexpr std::uint32_t shape_of(std::size_t size,
+                                                        bool hashed) noexcept {
+    return static_cast<std::uint32_t>(size) << 1 | (hashed ? 1U : 0U);
+  }
+
+  [[nodiscard]] bool has_entry() const noexcept { return (flags & kEntry) != 0; }
+  /// The entry is an empty answer.
+  [[nodiscard]] bool none() const noexcept { return (flags & kNone) != 0; }
+  [[nodiscard]] bool hashed() const noexcept { return (shape & 1) != 0; }
+  [[nodiscard]] Bytes key() const noexcept { return {key_data(), shape >> 1}; }
+
+  /// Precondition: `other` has the length of this key.
+  [[nodiscard]] bool holds(Bytes other) const noexcept {
+    return equal_bytes(key_data(), other.data(), other.size());
+  }
+
+  /// Precondition: it has no key yet. Throws `std::bad_alloc`.
+  void take_key(Bytes key, bool hashed) {
+    std::byte* to = small_key;
+    if (key.size() > kInlineKey) {
+      to = new std::byte[key.size()];
+      std::memcpy(small_key, &to, sizeof to);
+    }
+    if (!key.empty()) std::memcpy(to, key.data(), key.size());
+    shape = shape_of(key.size(), hashed);
+  }
+  void drop_key() noexcept {
+    if ((shape >> 1) > kInlineKey) delete[] heap_key();
+    shape = 0;
+  }
+
+ private:
+  [[nodiscard]] std::byte* heap_key() const noexcept {
+    std::byte* at;
+    std::memcpy(&at, small_key, sizeof at);
+    return at;
+  }
+  [[nodiscard]] const std::byte* key_data() const noexcept {
+    return (shape >> 1) > kInlineKey ? heap_key() : small_key;
+  }
+};
+
+/// Slots by digest: a small array of marks, probed linearly, that point to slots in
+/// blocks that never move.
+template <class Payload>
+class Slots {
+ public:
+  using Slot = memory::Slot<Payload>;
+
+  Slots() noexcept { blocks_.fill(nullptr); }
+  Slots(const Slots&) = delete;
+  Slots& operator=(const Slots&) = delete;
+  ~Slots() { release_all(); }
+
+  /// The first slot of this digest that `matches`, or null.
+  template <class Matches>
+  [[nodiscard]] Slot* find(const Digest& digest,
+                           const Matches& matches) const noexcept {
+    const std::uint32_t tag = tag_of(digest);
+    for (std::size_t at = tag & mask_;; at = (at + 1) & mask_) {
+      const std::uint64_t mark = marks_[at];
+      if (mark == 0) return nullptr;
+      if (mark >> 32 != tag) continue;
+      Slot* slot = slot_at(static_cast<std::uint32_t>(mark) - 1);
+      if (matches(*slot)) return slot;
+    }
+  }
+
+  /// A new slot with this digest and key. Throws `std::bad_alloc`, nothing changed.
+  Slot* add(const Digest& digest, Bytes key, bool hashed) {
+    if ((used_ + 1) * 4 > room_ * 3) grow();
+    const std::uint32_t index = next_index();
+    Slot* slot = slot_at(index);
+    slot->take_key(key, hashed);
+    if (index == free_) {
+      free_ = slot->function;
+    } else {
+      ++high_;
+    }
+    slot->digest = digest;
+    slot->born = born_++;
+    slot->flags = Slot::kUsed;
+    place(tag_of(digest), index);
+    ++used_;
+    return slot;
+  }
+
+  /// Takes a slot out; its payload must have been moved away.
+  void remove(Slot* slot) noexcept {
+    std::size_t at = tag_of(slot->digest) & mask_;
+    while (slot_at(static_cast<std::uint32_t>(marks_[at]) - 1) != slot) {
+      at = (at + 1) & mask_;
+    }
+    const std::uint32_t index = static_cast<std::uint32_t>(marks_[at]) - 1;
+    close_gap(at);
+    slot->drop_key();
+    slot->flags = 0;
+    slot->function = free_;
+    free_ = index;
+    if (--used_ == 0 && high_ > kKeptSlots) release_all();
+  }
+
+  /// Slots ever handed out have indexes below this.
+  [[nodiscard]] std::uint32_t end() const noexcept { return high_; }
+  /// Precondition: `index < end()`.
+  [[nodiscard]] Slot* slot_at(std::uint32_t index) const noexcept {
+    // Block n holds 8 << n slots, so that an index plus 8 names block and place.
+    const std::uint32_t biased = index + kFirstBlock;
+    const auto top = static_cast<unsigned>(std::bit_width(biased)) - 1;
+    return blocks_[top - kFirstBits] + (biased ^ (1U << top));
+  }
+  [[nodiscard]] std::uint32_t born() const noexcept { return born_; }
+  [[nodiscard]] std::size_t used() const noexcept { return used_; }
+
+ private:
+  static constexpr std::uint32_t kNoSlot = std::numeric_limits<std::uint32_t>::max();
+  static constexpr unsigned kFirstBits = 3;
+  static constexpr std::uint32_t kFirstBlock = 1U << kFirstBits;
+  static constexpr std::size_t kBlocks = 32 - kFirstBits;
+  static constexpr std::size_t kFirstRoom = 16;
+  /// An empty table of more slots than this gives its memory back.
+  static constexpr std::uint32_t kKeptSlots = 56;
+  /// What an empty table is probed in.
+  static inline std::uint64_t no_marks_ = 0;
+
+  /// Shards are told apart by the other half of the digest.
+  [[nodiscard]] static std::uint32_t tag_of(const Digest& digest) noexcept {
+    return static_cast<std::uint32_t>(digest.low);
+  }
+
+  void place(std::uint32_t tag, std::uint32_t index) noexcept {
+    std::size_t at = tag & mask_;
+    while (marks_[at] != 0) at = (at + 1) & mask_;
+    marks_[at] = std::uint64_t{tag} << 32 | (index + 1);
+  }
+
+  /// Empties a place and moves up what was pushed past it, so that probes never meet a
+  /// hole.
+  void close_gap(std::size_t gap) noexcept {
+    for (std::size_t at = (gap + 1) & mask_; marks_[at] != 0; at = (at + 1) & mask_) {
+      const std::size_t home = (marks_[at] >> 32) & mask_;
+      if (((at - home) & mask_) >= ((at - gap) & mask_)) {
+        marks_[gap] = marks_[at];
+        gap = at;
+      }
+    }
+    marks_[gap] = 0;
+  }
+
+  void grow() {
+    const std::size_t room = room_ == 0 ? kFirstRoom : room_ * 2;
+    auto marks = std::make_unique<std::uint64_t[]>(room);
+    const std::size_t mask = room - 1;
+    for (std::size_t from = 0; from < room_; ++from) {
+      const std::uint64_t mark = marks_[from];
+      if (mark == 0) continue;
+      std::size_t at = (mark >> 32) & mask;
+      while (marks[at] != 0) at = (at + 1) & mask;
+      marks[at] = mark;
+    }
+    owned_marks_ = std::move(marks);
+    marks_ = owned_marks_.get();
+    mask_ = mask;
+    room_ = room;
+  }
+
+  /// A slot that is free or new, not yet taken.
+  std::uint32_t next_index() {
+    if (free_ != kNoSlot) return free_;
+    if (high_ >= kNoSlot - kFirstBlock) throw std::bad_alloc();
+    const std::uint32_t biased = high_ + kFirstBlock;
+    const auto top = static_cast<unsigned>(std::bit_width(biased)) - 1;
+    Slot*& block = blocks_[top - kFirstBits];
+    if (block == nullptr)
+      block = std::allocator<Slot>().allocate(std::size_t{1} << top);
+    ::new (static_cast<void*>(block + (biased ^ (1U << top)))) Slot();
+    return high_;
+  }
+
+  void release_all() noexcept {
+    for (std::uint32_t index = 0; index < high_; ++index) slot_at(index)->~Slot();
+    for (std::size_t n = 0; n < kBlocks; ++n) {
+      if (blocks_[n] == nullptr) continue;
+      std::allocator<Slot>().deallocate(blocks_[n], std::size_t{kFirstBlock} << n);
+      blocks_[n] = nullptr;
+    }
+    owned_marks_.reset();
+    marks_ = &no_marks_;
+    mask_ = 0;
+    room_ = 0;
+    used_ = 0;
+    high_ = 0;
+    free_ = kNoSlot;
+  }
+
+  std::uint64_t* marks_ = &no_marks_;  ///< tag << 32 | index + 1; 0: nothing
+  std::size_t mask_ = 0;
+  std::array<Slot*, kBlocks> blocks_;
+  std::size_t room_ = 0;
+  std::size_t used_ = 0;
+  std::uint32_t high_ = 0;
+  std::uint32_t free_ = kNoSlot;  ///< first of the free ones, linked by `function`
+  std::uint32_t born_ = 0;
+  std::unique_ptr<std::uint64_t[]> owned_marks_;
+};
+
+}  // namespace cachier::memory
