@@ -143,7 +143,7 @@ TEST(CallModelFinds, LateOwnerAccepted) {
 
 TEST(CallModelFinds, WakesBeforeTheClaimIsFree) {
   constexpr Rules rules{.store_wakes_early = true};
-  EXPECT_EQ(planted<rules>(with(kSeesDeath, {})), Broken::waits_for_ever);
+  EXPECT_EQ(planted<rules>(with(kSeesDeath, {Fault::throws})), Broken::waits_for_ever);
 }
 
 TEST(CallModelFinds, OutdatedResultHandedOver) {
