@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <utility>
 
 namespace cachier::engine {
 
@@ -46,6 +47,24 @@ struct Frame {
   const Store* store = nullptr;
   const Function* function = nullptr;
   Digest digest;
+};
+
+/// The innermost frame of this thread, for doors whose language goes by threads. Work
+/// that a cached function hands to another thread can take it along (`FrameScope`), so
+/// that what it calls there still knows where it comes from.
+CACHIER_API std::shared_ptr<const Frame>& thread_frame() noexcept;
+
+/// Makes `frame` this thread's innermost one, until destroyed.
+class FrameScope {
+ public:
+  explicit FrameScope(std::shared_ptr<const Frame> frame) noexcept
+      : outer_(std::exchange(thread_frame(), std::move(frame))) {}
+  ~FrameScope() { thread_frame() = std::move(outer_); }
+  FrameScope(const FrameScope&) = delete;
+  FrameScope& operator=(const FrameScope&) = delete;
+
+ private:
+  std::shared_ptr<const Frame> outer_;
 };
 
 /// What happened on the way, for verbose modes and metrics of a door.

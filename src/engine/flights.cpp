@@ -26,6 +26,11 @@ bool in_chain(const Frame& frame, const Frame* inner) noexcept {
 
 }  // namespace
 
+std::shared_ptr<const Frame>& thread_frame() noexcept {
+  thread_local std::shared_ptr<const Frame> innermost;
+  return innermost;
+}
+
 Flights& Flights::of_process() noexcept {
   static Flights* const flights = new Flights;
   return *flights;
