@@ -1,0 +1,148 @@
+# The front panel. `make` lists what there is; each target sets up and builds what it
+# needs. Everything made lies in build/.
+#
+# JOBS=n               how many jobs at once (all processors)
+# PYTHON=...           the Python to build for (`python3`), taken when build/venv is made
+# FUZZ_SECONDS=n       how long each fuzzer runs (600)
+# PREFIX, DESTDIR      where `make install` puts things (/usr/local)
+# V=1                  every test's line, every compiler's command
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 600
+PREFIX ?= /usr/local
+PY := build/venv/bin/python
+DEV := build/dev
+V ?=
+
+export JOBS FUZZ_SECONDS
+# Tests run against what was just built, from wherever they start processes.
+export PYTHONPATH := $(CURDIR)/$(DEV)/python
+export PYTHONDONTWRITEBYTECODE := 1
+
+# configure PRESET, build PRESET, ctest PRESET[,arguments]
+configure = cmake --preset $(1) -DPython_EXECUTABLE=$(CURDIR)/$(PY) $(if $(V),,--log-level=WARNING) \
+  > build/configure-$(1).log 2>&1 || { cat build/configure-$(1).log; exit 1; }
+build = cmake --build build/$(1) --parallel $(JOBS) \
+  $(if $(V),--verbose,$$([[ -t 1 ]] || echo -- --quiet))
+ctest = ctest --test-dir build/$(1) --parallel $(JOBS) --output-on-failure \
+  --no-tests=error $(2) $(if $(V),,| grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .* Passed )')
+# g++ 12's ThreadSanitizer does not know the address layout of newer kernels.
+plain_addresses := $(shell setarch --addr-no-randomize true 2>/dev/null && \
+  echo setarch --addr-no-randomize)
+
+##@ See it
+
+.PHONY: demo
+demo: ## Sets up, builds, and shows the cache at work on real files
+	@scripts/setup.sh demo
+	@mkdir -p build
+	@[[ -e $(DEV)/CMakeCache.txt ]] || { $(call configure,demo); }
+	@$(call build,dev)
+	@scripts/demo.sh
+
+##@ Check it
+
+.PHONY: test
+test: build test-cpp test-python test-wheel ## Sets up, builds, and passes every test
+
+.PHONY: test-cpp
+test-cpp: build ## The C++ tests, and the installed package
+	@echo "== C++ tests"
+	@$(call ctest,dev)
+
+.PHONY: test-python
+test-python: build ## The Python tests
+	@echo "== Python tests"
+	@$(PY) -m pytest -q python/tests
+
+.PHONY: test-wheel
+test-wheel: setup ## `pip install .` in a clean environment, and a first call there
+	@echo "== pip install"
+	@scripts/test_wheel.sh
+
+.PHONY: lint
+lint: build ## Formats, includes, clang-tidy, ruff, shellcheck
+	@scripts/lint.sh
+
+.PHONY: type-check
+type-check: build ## mypy --strict
+	@$(PY) -m mypy --strict python/cachier
+
+.PHONY: asan
+asan: setup ## Every test under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(call configure,asan)
+	@$(call build,asan)
+	@echo "== C++ tests under ASan and UBSan"
+	@$(call ctest,asan,--label-exclude package)
+	@echo "== Python tests under ASan and UBSan"
+	@scripts/pytest_asan.sh build/asan
+
+.PHONY: tsan
+tsan: setup ## The C++ tests under ThreadSanitizer
+	@$(call configure,tsan)
+	@$(plain_addresses) $(call build,tsan)
+	@echo "== C++ tests under TSan"
+	@$(plain_addresses) $(call ctest,tsan,--label-exclude package)
+
+.PHONY: fuzz
+fuzz: setup ## Each fuzzer for FUZZ_SECONDS (600)
+	@$(call configure,fuzz)
+	@$(call build,fuzz)
+	@scripts/fuzz.sh build/fuzz
+
+##@ Measure it
+
+.PHONY: bench
+bench: ## Speed, against floors and rivals: a table and build/bench/results.jsonl
+	@scripts/setup.sh bench
+	@$(MAKE) build
+	@scripts/bench.sh
+
+.PHONY: trials
+trials: build ## Races, kills and forks: a table and build/trials/results.jsonl
+	@scripts/trials.sh
+
+##@ Work on it
+
+.PHONY: setup
+setup: ## What is needed, by apt and pip; done once
+	@scripts/setup.sh
+
+.PHONY: build
+build: setup ## Everything, in build/dev
+	@$(call configure,dev)
+	@$(call build,dev)
+
+.PHONY: format
+format: setup ## Formats C++ and Python in place
+	@scripts/format.sh
+
+.PHONY: install
+install: ## The library, its headers and the command line into PREFIX
+	@scripts/setup.sh demo
+	@cmake -S . -B build/release -G Ninja -DCMAKE_BUILD_TYPE=Release \
+	  -DCACHIER_BUILD_TESTS=OFF -DCMAKE_INSTALL_PREFIX=$(PREFIX) \
+	  > build/configure-release.log || { cat build/configure-release.log; exit 1; }
+	@$(call build,release)
+	@cmake --install build/release
+
+.PHONY: install-dev
+install-dev: setup ## The Python package into build/venv, from this tree
+	@$(PY) -m pip install --quiet --no-build-isolation --no-deps --editable .
+
+.PHONY: clean
+clean: ## Removes what was built; what was set up stays
+	@find build -mindepth 1 -maxdepth 1 ! -name venv ! -name '.setup-*' \
+	  -exec rm -rf {} + 2>/dev/null || true
+	@rm -rf dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

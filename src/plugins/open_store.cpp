@@ -1,0 +1,96 @@
+#include "backends/local/local.hpp"
+#include "backends/memory/memory.hpp"
+#include "plugins/directories.hpp"
+
+#include <cachier/backend.hpp>
+
+#include <array>
+#include <string_view>
+#include <utility>
+
+namespace cachier {
+namespace {
+
+using Opened = Result<std::shared_ptr<Store>>;
+
+Opened open_local(const StoreSpec& spec) {
+  return open_local_store(spec.cache_dir.empty()
+                              ? default_cache_dir()
+                              : plugins::expand_user(spec.cache_dir));
+}
+
+Opened open_memory(const StoreSpec&) { return make_memory_store(); }
+
+/// A backend by its name in `backend=`, or by the scheme of the URL there.
+struct Known {
+  std::string_view name;
+  Opened (*open)(const StoreSpec&);  ///< null: not in this build
+  std::string_view detail;
+};
+
+constexpr std::array kKnown{
+    Known{"local", open_local, "on this machine's disk, shared by its processes"},
+    Known{"pickle", open_local, "older name of local"},
+    Known{"memory", open_memory, "in this process, live objects"},
+    Known{"sqlite", nullptr, "SQLite database of your own (sqlite:///path)"},
+    Known{"postgresql", nullptr, "PostgreSQL (postgresql://host/database)"},
+    Known{"mysql", nullptr, "MySQL and MariaDB (mysql://host/database)"},
+    Known{"redis", nullptr, "Redis (redis://host)"},
+    Known{"mongodb", nullptr, "MongoDB (mongodb://host/database)"},
+    Known{"s3", nullptr, "S3 and what speaks like it (s3://bucket/prefix)"},
+};
+
+constexpr std::string_view kNotBuilt = "not part of this version";
+
+std::string ready_names() {
+  std::string names;
+  for (const Known& known : kKnown) {
+    if (known.open == nullptr) continue;
+    if (!names.empty()) names += ", ";
+    names += known.name;
+  }
+  return names;
+}
+
+/// How a message names a backend: a URL may hold a password, its scheme does not.
+std::string shown(std::string_view backend) {
+  const std::size_t scheme = backend.find("://");
+  if (scheme == std::string_view::npos) return "'" + std::string(backend) + "'";
+  return "'" + std::string(backend.substr(0, scheme)) + "://...'";
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Store>> open_store(const StoreSpec& spec) {
+  const std::string_view backend = spec.backend;
+  const std::string_view name = backend.substr(0, backend.find("://"));
+  for (const Known& known : kKnown) {
+    if (known.name != name) continue;
+    if (known.open == nullptr) {
+      return Error(ErrorCode::invalid_argument, "cannot open backend " + shown(backend),
+                   std::string(kNotBuilt), "use one of: " + ready_names());
+    }
+    if (name.size() != backend.size()) {
+      return Error(ErrorCode::invalid_argument, "cannot open backend " + shown(backend),
+                   "'" + std::string(name) + "' is not reached by a URL",
+                   "use '" + std::string(name) + "'");
+    }
+    return known.open(spec);
+  }
+  return Error(ErrorCode::invalid_argument, "cannot open backend " + shown(backend),
+               "there is no backend of this name", "use one of: " + ready_names());
+}
+
+std::vector<BackendInfo> backends() {
+  std::vector<BackendInfo> all;
+  all.reserve(kKnown.size());
+  for (const Known& known : kKnown) {
+    const bool ready = known.open != nullptr;
+    std::string detail(known.detail);
+    if (!ready) detail += ": " + std::string(kNotBuilt);
+    all.push_back({std::string(known.name), ready, std::move(detail)});
+  }
+  return all;
+}
+
+}  // namespace cachier
