@@ -1,0 +1,575 @@
+#pragma once
+
+/// The C++ door: a function in, the same function with its results cached out.
+///
+///     auto forecast = cachier::cached("forecast", simulate, {.stale_after = 24h});
+///     forecast("gfs", 3);  // computes and stores
+///     forecast("gfs", 3);  // answered from the store, also after a restart
+
+#include <cachier/backend.hpp>
+#include <cachier/cbor.hpp>
+#include <cachier/engine.hpp>
+#include <cachier/entry.hpp>
+#include <cachier/error.hpp>
+#include <cachier/key.hpp>
+#include <cachier/log.hpp>
+#include <cachier/metrics.hpp>
+#include <cachier/options.hpp>
+#include <cachier/store.hpp>
+#include <cachier/value.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace cachier {
+
+namespace detail {
+
+/// Parameters and result of a callable that has exactly one call operator.
+template <class F>
+struct Signature : Signature<decltype(&F::operator())> {};
+template <class R, class... A>
+struct Signature<R (*)(A...)> {
+  using Result = R;
+  using Parameters = std::tuple<A...>;
+};
+template <class R, class... A>
+struct Signature<R (*)(A...) noexcept> : Signature<R (*)(A...)> {};
+template <class C, class R, class... A>
+struct Signature<R (C::*)(A...)> : Signature<R (*)(A...)> {};
+template <class C, class R, class... A>
+struct Signature<R (C::*)(A...) const> : Signature<R (*)(A...)> {};
+template <class C, class R, class... A>
+struct Signature<R (C::*)(A...) noexcept> : Signature<R (*)(A...)> {};
+template <class C, class R, class... A>
+struct Signature<R (C::*)(A...) const noexcept> : Signature<R (*)(A...)> {};
+
+template <class F>
+using ResultOf = typename Signature<std::decay_t<F>>::Result;
+template <class F>
+using ParametersOf = typename Signature<std::decay_t<F>>::Parameters;
+
+/// By value or by const reference: what the function cannot hand results out through.
+template <class P>
+inline constexpr bool kIsInput =
+    !std::is_reference_v<P> ||
+    (std::is_lvalue_reference_v<P> && std::is_const_v<std::remove_reference_t<P>>);
+
+template <class Parameters>
+inline constexpr bool kAreInputs = false;
+template <class... P>
+inline constexpr bool kAreInputs<std::tuple<P...>> = (kIsInput<P> && ...);
+
+template <class Parameters>
+inline constexpr bool kAreKeyable = false;
+template <class... P>
+inline constexpr bool kAreKeyable<std::tuple<P...>> =
+    (Keyable<std::remove_cvref_t<P>> && ...);
+
+/// What an argument is kept as when the call goes on after its caller: views own their
+/// bytes then.
+template <class T>
+struct Kept {
+  using type = T;
+};
+template <>
+struct Kept<std::string_view> {
+  using type = std::string;
+};
+template <class P>
+using KeptAs = typename Kept<std::remove_cvref_t<P>>::type;
+
+template <class R>
+inline constexpr bool kIsOptional = false;
+template <class T>
+inline constexpr bool kIsOptional<std::optional<T>> = true;
+
+/// A result that can be copied is handed out as it is, another one is shared.
+template <class R>
+using Handed =
+    std::conditional_t<std::copy_constructible<R>, R, std::shared_ptr<const R>>;
+
+}  // namespace detail
+
+/// What `cached` takes: one call operator, inputs by value or const reference that
+/// `key_encoder` knows, and a result by value.
+template <class F>
+concept Cacheable = requires {
+  typename detail::ResultOf<F>;
+}
+&&std::is_object_v<detail::ResultOf<F>>&& detail::kAreInputs<detail::ParametersOf<F>>&&
+    detail::kAreKeyable<detail::ParametersOf<F>>;
+
+template <class F, class Parameters = detail::ParametersOf<F>>
+class Cached;
+
+/// A function whose results are cached; made by `cached`.
+///
+/// Threads: it may be shared and copied; copies are the same cached function.
+template <class F, class... P>
+class Cached<F, std::tuple<P...>> {
+ public:
+  using Result = detail::ResultOf<F>;
+  using Handed = detail::Handed<Result>;
+
+  /// The result for these arguments: from the store, from somebody else's computation,
+  /// or by running the function. What the function throws reaches the caller and is not
+  /// stored.
+  Handed operator()(const std::remove_cvref_t<P>&... args) const {
+    return call(state_->defaults, args...);
+  }
+
+  /// The same with options for this call.
+  Handed call(const CallOptions& options, const std::remove_cvref_t<P>&... args) const {
+    return call(state_->policy_of(options), args...);
+  }
+
+  /// The result, shared instead of copied; from a memory store without any copy.
+  std::shared_ptr<const Result> get(const std::remove_cvref_t<P>&... args) const {
+    const CallKey key(*state_, args...);
+    if (auto hit = quick_hit(state_->defaults, key)) return hit;
+    Work work(state_, args...);
+    run(state_->defaults, key, work);
+    return work.shared();
+  }
+
+  /// What is stored and fresh, if anything; computes nothing and waits for nobody.
+  std::optional<Handed> peek(const std::remove_cvref_t<P>&... args) const {
+    const CallKey key(*state_, args...);
+    const engine::Policy& policy = state_->defaults;
+    Ask ask = state_->ask_of(policy);
+    auto look = state_->store->look(key.id, ask, state_->soon());
+    if (!look || !look->fresh) return std::nullopt;
+    Work work(state_, args...);
+    if (!work.accept(*look->entry)) return std::nullopt;
+    return work.take();
+  }
+
+  /// Stores `value` as the result for these arguments, without running the function.
+  void precache(Result value, const std::remove_cvref_t<P>&... args) const {
+    const CallKey key(*state_, args...);
+    Work work(state_, args...);
+    work.own(std::move(value));
+    auto encoded = work.encode(state_->defaults.size_limit);
+    if (!encoded) throw Exception(encoded.error());
+    (void)engine::precache(*state_->store, key.id, std::move(*encoded),
+                           state_->defaults)
+        .value();
+  }
+
+  /// Removes the entry for these arguments. A computation of it that is running will
+  /// not be stored.
+  void invalidate(const std::remove_cvref_t<P>&... args) const {
+    const CallKey key(*state_, args...);
+    Change change;
+    change.kind = Change::Kind::erase;
+    (void)state_->store->commit(key.id, change, state_->soon()).value();
+  }
+
+  /// Removes all entries of this function and gives their number. Computations that are
+  /// running will not be stored. Throws `Exception` if the store cannot.
+  std::uint64_t clear() const {
+    return state_->store
+        ->clear({.function = state_->function, .stored_before = {}}, Clear::entries,
+                state_->soon())
+        .value();
+  }
+
+  /// Frees every claim of this function: later callers compute at once, running owners
+  /// finish.
+  void clear_being_calculated() const {
+    (void)state_->store
+        ->clear({.function = state_->function, .stored_before = {}}, Clear::claims,
+                state_->soon())
+        .value();
+  }
+
+  /// What happened to the calls of this function in this process.
+  [[nodiscard]] const Counters& counters() const noexcept { return state_->counters; }
+  /// The id under which stores know this function.
+  [[nodiscard]] const std::string& id() const noexcept {
+    return state_->function->id();
+  }
+
+ private:
+  template <class G>
+  requires Cacheable<std::decay_t<G>>
+  friend auto cached(std::string_view name, G&& fn, Options options);
+
+  struct State {
+    F fn;
+    const Function* function = nullptr;
+    std::shared_ptr<Store> store;
+    engine::Policy defaults;
+    bool live = false;       ///< the store keeps objects
+    bool hash_keys = false;  ///< keys are stored as SHA-256
+    Duration stale_after = kNoLimit;
+    mutable Counters counters;
+
+    [[nodiscard]] static Ask ask_of(const engine::Policy& policy) noexcept {
+      Ask ask;
+      ask.max_age = policy.max_age;
+      ask.allow_none = policy.allow_none;
+      ask.claim = false;
+      return ask;
+    }
+
+    [[nodiscard]] Deadline soon() const noexcept {
+      return std::chrono::steady_clock::now() + defaults.operation_timeout;
+    }
+
+    [[nodiscard]] engine::Policy policy_of(const CallOptions& options) const {
+      engine::Policy policy = defaults;
+      policy.max_age = std::min(options.stale_after.value_or(stale_after),
+                                options.max_age.value_or(kNoLimit));
+      policy.next_time = options.next_time.value_or(policy.next_time);
+      policy.allow_none = options.allow_none.value_or(policy.allow_none);
+      policy.skip = options.skip_cache;
+      policy.overwrite = options.overwrite_cache;
+      return policy;
+    }
+  };
+
+  /// The key of one call, for as long as that call.
+  struct CallKey {
+    CallKey(const State& state, const std::remove_cvref_t<P>&... args) {
+      encode_call(writer, args...);
+      id.function = state.function;
+      id.digest = digest_of(*state.function, writer.view());
+      kept.emplace(writer.view(), state.hash_keys);
+      id.key = kept->bytes();
+      id.hashed = kept->hashed();
+    }
+    CallKey(const CallKey&) = delete;
+    CallKey& operator=(const CallKey&) = delete;
+
+    cbor::Writer writer;
+    std::optional<KeptKey> kept;
+    Id id;
+  };
+
+  /// One call as the engine sees it. Borrows the arguments.
+  class Work final : public engine::Work {
+   public:
+    Work(std::shared_ptr<const State> state, const std::remove_cvref_t<P>&... args)
+        : state_(std::move(state)), args_(args...) {}
+
+    bool accept(const Entry& entry) noexcept override {
+      const Value& value = entry.value;
+      if (value.codec() == Codec::live) {
+        shared_ = std::static_pointer_cast<const Result>(value.object());
+        return true;
+      }
+      if constexpr (Storable<Result>) {
+        if (value.codec() != Codec::cbor) return false;
+        try {
+          own_ = decode_value<Result>(value.bytes());
+        } catch (...) {
+          own_.reset();  // no memory for it: as good as unreadable
+        }
+      }
+      return own_.has_value();
+    }
+
+    Ran compute(std::shared_ptr<const engine::Frame> frame) noexcept override {
+      std::optional<engine::FrameScope> scope;
+      if (frame) scope.emplace(std::move(frame));
+      try {
+        const auto run = [this](const auto&... args) { return state_->fn(args...); };
+        if (state_->live) {
+          shared_ = std::make_shared<const Result>(std::apply(run, args_));
+        } else {
+          own_.emplace(std::apply(run, args_));
+        }
+        return Ran::returned;
+      } catch (...) {
+        thrown_ = std::current_exception();
+        return Ran::threw;
+      }
+    }
+
+    cachier::Result<Value> encode(std::uint64_t size_limit) noexcept override {
+      try {
+        return encode_result(size_limit);
+      } catch (const std::exception& error) {
+        return Error(ErrorCode::unsupported, "cannot encode a result", error.what());
+      } catch (...) {
+        return Error(ErrorCode::unsupported, "cannot encode a result");
+      }
+    }
+
+    std::shared_ptr<const void> share() noexcept override {
+      try {
+        if (thrown_) return std::make_shared<const Shared>(Shared{nullptr, thrown_});
+        if constexpr (std::copy_constructible<Result>) {
+          auto value = shared_ ? shared_ : std::make_shared<const Result>(*own_);
+          return std::make_shared<const Shared>(Shared{std::move(value), nullptr});
+        } else if (shared_) {
+          return std::make_shared<const Shared>(Shared{shared_, nullptr});
+        }
+      } catch (...) {
+        // Nothing to hand over then: those who wait compute.
+      }
+      return nullptr;
+    }
+
+    Ran adopt(const std::shared_ptr<const void>& shared) noexcept override {
+      const auto& from = *static_cast<const Shared*>(shared.get());
+      shared_ = from.value;
+      thrown_ = from.thrown;
+      return thrown_ ? Ran::threw : Ran::returned;
+    }
+
+    std::shared_ptr<const engine::Frame> enclosing() noexcept override {
+      return engine::thread_frame();
+    }
+
+    bool start_refresh(std::unique_ptr<engine::Refresh> ticket) noexcept override {
+      if constexpr ((std::copy_constructible<detail::KeptAs<P>> && ...)) {
+        try {
+          auto job = std::apply(
+              [&](const auto&... args) {
+                return std::make_unique<RefreshJob>(state_, std::move(ticket), args...);
+              },
+              args_);
+          return engine::run_in_background(std::move(job));
+        } catch (...) {
+          return false;
+        }
+      } else {
+        return false;
+      }
+    }
+
+    void store_failed(const Error& error) noexcept override {
+      log(LogLevel::warning, error.message());
+    }
+
+    void waits_for(std::uint32_t process) noexcept override {
+      try {
+        log(LogLevel::info, "waiting for more than 5 s for " + state_->function->id() +
+                                ", which process " + std::to_string(process) +
+                                " is computing");
+      } catch (...) {
+        // A line less in the log.
+      }
+    }
+
+    void own(Result value) {
+      if (state_->live) {
+        shared_ = std::make_shared<const Result>(std::move(value));
+      } else {
+        own_.emplace(std::move(value));
+      }
+    }
+
+    /// The result. Precondition: the call ended with a value.
+    Handed take() {
+      if constexpr (std::same_as<Handed, Result>) {
+        if (own_) return std::move(*own_);
+        return *shared_;
+      } else {
+        return shared();
+      }
+    }
+
+    std::shared_ptr<const Result> shared() {
+      if (!shared_) shared_ = std::make_shared<const Result>(std::move(*own_));
+      return shared_;
+    }
+
+    [[noreturn]] void rethrow() const { std::rethrow_exception(thrown_); }
+
+   private:
+    struct Shared {
+      std::shared_ptr<const Result> value;
+      std::exception_ptr thrown;
+    };
+
+    cachier::Result<Value> encode_result(std::uint64_t size_limit) {
+      Value value;
+      if (state_->live) {
+        value = Value::of_object(shared_);
+        value.set_none(is_none(*shared_));
+        return value;
+      }
+      if constexpr (Storable<Result>) {
+        std::string bytes = encode_value(*own_);
+        if (bytes.size() > size_limit) return ErrorCode::too_large;
+        value = Value::of_bytes(Codec::cbor, std::move(bytes));
+        value.set_none(is_none(*own_));
+        return value;
+      } else {
+        return ErrorCode::unsupported;  // `cached` refuses such a function before
+      }
+    }
+
+    static bool is_none(const Result& result) noexcept {
+      if constexpr (detail::kIsOptional<Result>) return !result.has_value();
+      (void)result;
+      return false;
+    }
+
+    std::shared_ptr<const State> state_;
+    std::tuple<const std::remove_cvref_t<P>&...> args_;
+    std::optional<Result> own_;
+    std::shared_ptr<const Result> shared_;
+    std::exception_ptr thrown_;
+  };
+
+  /// A copy of a call that goes on after its caller.
+  class RefreshJob final : public engine::Job {
+   public:
+    RefreshJob(std::shared_ptr<const State> state,
+               std::unique_ptr<engine::Refresh> ticket,
+               const std::remove_cvref_t<P>&... args)
+        : state_(std::move(state)), ticket_(std::move(ticket)), args_(args...) {}
+
+    void run() noexcept override {
+      std::apply(
+          [this](const detail::KeptAs<P>&... args) {
+            Work work(state_, args...);
+            const engine::Ended ended = engine::run_refresh(std::move(ticket_), work);
+            if (ended.how == engine::Ended::How::exception) tell(work);
+          },
+          args_);
+    }
+
+   private:
+    void tell(const Work& work) noexcept {
+      const std::string_view function = state_->function->id();
+      try {
+        work.rethrow();
+      } catch (const std::exception& error) {
+        log_failure(function, error.what());
+      } catch (...) {
+        log_failure(function, "an exception that is no std::exception");
+      }
+    }
+    static void log_failure(std::string_view function, const char* cause) noexcept {
+      try {
+        log(LogLevel::error, "a refresh of " + std::string(function) +
+                                 " in the background failed; the old value stays\n"
+                                 "  cause: " +
+                                 cause);
+      } catch (...) {
+        // A line less in the log.
+      }
+    }
+
+    std::shared_ptr<const State> state_;
+    std::unique_ptr<engine::Refresh> ticket_;
+    std::tuple<detail::KeptAs<P>...> args_;
+  };
+
+  explicit Cached(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+
+  Handed call(const engine::Policy& policy,
+              const std::remove_cvref_t<P>&... args) const {
+    const CallKey key(*state_, args...);
+    if constexpr (std::same_as<Handed, Result>) {
+      if (const auto hit = quick_hit(policy, key)) return *hit;
+    }
+    Work work(state_, args...);
+    run(policy, key, work);
+    return work.take();
+  }
+
+  /// A fresh live object, found without any of the machinery.
+  std::shared_ptr<const Result> quick_hit(const engine::Policy& policy,
+                                          const CallKey& key) const {
+    if (!state_->live || policy.skip || policy.overwrite || !caching_enabled()) {
+      return nullptr;
+    }
+    const auto look =
+        state_->store->look(key.id, State::ask_of(policy), Deadline::max());
+    if (!look || !look->fresh) return nullptr;
+    state_->counters.hits.fetch_add(1, std::memory_order_relaxed);
+    return std::static_pointer_cast<const Result>(look->entry->value.object());
+  }
+
+  void run(const engine::Policy& policy, const CallKey& key, Work& work) const {
+    engine::Policy asked = policy;
+    asked.skip = asked.skip || !caching_enabled();
+    const engine::Ended ended =
+        engine::call(state_->store, key.id, asked, work, &state_->counters);
+    switch (ended.how) {
+      case engine::Ended::How::value:
+        return;
+      case engine::Ended::How::exception:
+        work.rethrow();
+      case engine::Ended::How::interrupted:
+      case engine::Ended::How::error:
+        throw Exception(ended.error.value_or(Error(ErrorCode::internal)));
+    }
+  }
+
+  std::shared_ptr<const State> state_;
+};
+
+/// Wraps `fn` so that a call with the same arguments is answered from
+/// `options.backend`.
+///
+/// Key: `name`, `options.version` and each argument as `key_encoder` writes it. Two
+/// functions of one name in one store are one function, also if they are of different
+/// programs or languages.
+/// Threads: the wrapper may be shared and copied. One caller computes a missing entry;
+/// the others wait, at most `Options::wait_for_calc_timeout`.
+/// Errors: what `fn` throws reaches its caller and is not stored. A store that fails
+/// never fails a call: it computes, and tells the log (`set_log_sink`).
+/// Throws `Exception` for an option out of range and a store that cannot be opened.
+template <class G>
+requires Cacheable<std::decay_t<G>>
+[[nodiscard]] auto cached(std::string_view name, G&& fn, Options options = {}) {
+  using Wrapper = Cached<std::decay_t<G>>;
+  using State = typename Wrapper::State;
+  using Result = typename Wrapper::Result;
+  const auto refuse = [&](std::string cause, std::string fix) {
+    throw Exception(Error(ErrorCode::invalid_argument,
+                          "cannot cache '" + std::string(name) + "'", std::move(cause),
+                          std::move(fix)));
+  };
+  if (name.empty()) {
+    refuse("the name is empty", "give the function a name that is its own");
+  }
+  if (options.wait_for_calc_timeout < Duration::zero()) {
+    refuse("wait_for_calc_timeout is negative", "give a time, or zero for no limit");
+  }
+
+  auto state = std::make_shared<State>(State{.fn = std::forward<G>(fn)});
+  state->function =
+      &Function::intern(function_id(options.key_prefix, name, options.version));
+  state->store =
+      open_store({.backend = options.backend, .cache_dir = options.cache_dir}).value();
+  state->live = state->store->capabilities().live_objects;
+  if (!Storable<Result> && !state->live) {
+    refuse(
+        "its result has no stored form, which backend '" + options.backend + "' needs",
+        "specialise cachier::value_codec for it, or use backend \"memory\"");
+  }
+  state->hash_keys = options.hash_stored_keys;
+  state->stale_after = options.stale_after;
+  engine::Policy& policy = state->defaults;
+  policy.max_age = options.stale_after;
+  if (options.wait_for_calc_timeout > Duration::zero()) {
+    policy.wait_limit = options.wait_for_calc_timeout;
+  }
+  if (options.entry_size_limit) policy.size_limit = *options.entry_size_limit;
+  policy.next_time = options.next_time;
+  policy.allow_none = options.allow_none;
+  return Wrapper(std::move(state));
+}
+
+}  // namespace cachier
