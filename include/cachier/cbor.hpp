@@ -142,6 +142,8 @@ class Writer {
     head(0x40, value.size());
     append(value.data(), value.size());
   }
+  /// The head of bytes that are written elsewhere, or by `raw`.
+  void bytes_head(std::uint64_t size) { head(0x40, size); }
   /// `items` items follow.
   void array(std::uint64_t items) { head(0x80, items); }
   /// `pairs` keys with a value each follow.
@@ -151,17 +153,10 @@ class Writer {
 
   /// Bytes that are items already.
   void raw(Bytes encoded) { append(encoded.data(), encoded.size()); }
-  /// An unsigned integer in nine bytes, whatever its value: to be replaced later. Not
-  /// deterministic form.
-  void fixed_unsigned(std::uint64_t value) { fixed<std::uint64_t>(0x1b, value); }
 
   /// Until the next write.
   [[nodiscard]] Bytes view() const noexcept {
     return {reinterpret_cast<const std::byte*>(begin_), size()};
-  }
-  /// What was written may be changed in place.
-  [[nodiscard]] std::span<std::byte> writable() noexcept {
-    return {reinterpret_cast<std::byte*>(begin_), size()};
   }
   [[nodiscard]] std::size_t size() const noexcept {
     return static_cast<std::size_t>(at_ - begin_);

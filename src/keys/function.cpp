@@ -1,0 +1,46 @@
+#include <cachier/entry.hpp>
+#include <cachier/key.hpp>
+
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "keys/hash.hpp"
+
+namespace cachier {
+namespace {
+
+struct Registry {
+  std::mutex mutex;
+  std::map<std::string_view, const Function*> functions;  // keys are views of the ids
+};
+
+Registry& registry() {
+  static auto* const kept = new Registry;
+  return *kept;
+}
+
+std::uint64_t seed_of(std::string_view id) {
+  std::string salted;
+  salted.reserve(id.size() + 1);
+  salted.push_back(static_cast<char>(kKeyEncodingVersion));
+  salted.append(id);
+  return keys::hash64(as_bytes(salted));
+}
+
+}  // namespace
+
+const Function& Function::intern(std::string_view id) {
+  Registry& known = registry();
+  const std::scoped_lock lock(known.mutex);
+  if (const auto found = known.functions.find(id); found != known.functions.end()) {
+    return *found->second;
+  }
+  const auto serial = static_cast<std::uint32_t>(known.functions.size());
+  std::unique_ptr<const Function> made(
+      new Function(std::string(id), seed_of(id), serial));
+  known.functions.emplace(made->id(), made.get());
+  return *made.release();
+}
+
+}  // namespace cachier

@@ -1,0 +1,47 @@
+#include "keys/hash.hpp"
+
+#include <openssl/sha.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <cachier/key.hpp>
+
+namespace cachier {
+namespace keys {
+
+std::uint64_t hash64(Bytes bytes) noexcept {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+std::array<std::byte, 32> sha256(Bytes bytes) noexcept {
+  std::array<std::byte, 32> hash;
+  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
+         reinterpret_cast<unsigned char*>(hash.data()));
+  return hash;
+}
+
+}  // namespace keys
+
+Digest digest_of(const Function& function, Bytes key) noexcept {
+  const XXH128_hash_t hash =
+      XXH3_128bits_withSeed(key.data(), key.size(), function.seed());
+  return {hash.high64, hash.low64};
+}
+
+std::string to_string(const Digest& digest) {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::uint64_t half : {digest.high, digest.low}) {
+    for (int shift = 60; shift >= 0; shift -= 4) {
+      text.push_back(kDigits[half >> shift & 15]);
+    }
+  }
+  return text;
+}
+
+void KeptKey::hash() noexcept {
+  hash_ = keys::sha256(key_);
+  key_ = hash_;
+}
+
+}  // namespace cachier
