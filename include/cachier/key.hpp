@@ -149,6 +149,65 @@ inline constexpr bool is_ignored = false;
 template <class T>
 inline constexpr bool is_ignored<Ignored<T>> = true;
 
+/// Which items an encoder writes, where it says so by its member `kShape`: a tag of
+/// ours or one of these. Tells whether the types of a variant can be written alike.
+enum class Shape : std::uint64_t {
+  unknown = 0,
+  boolean = 10'001,
+  integer,
+  real,
+  text,
+  bytes,
+  array,
+  map,
+  null,
+};
+
+template <class T>
+[[nodiscard]] constexpr Shape shape_of() noexcept {
+  using Encoder = key_encoder<std::remove_cvref_t<T>>;
+  if constexpr (requires { Encoder::kShape; }) return Shape{Encoder::kShape};
+  return Shape::unknown;
+}
+
+template <class T>
+inline constexpr Shape sequence_shape =
+    std::is_same_v<std::remove_cv_t<T>, std::byte> ? Shape::bytes : Shape::array;
+
+/// Whether each is written as another kind of item than all others.
+template <class... T>
+[[nodiscard]] constexpr bool tell_apart() noexcept {
+  const std::array<Shape, sizeof...(T)> shapes = {shape_of<T>()...};
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    if (shapes[i] == Shape::unknown) return false;
+    for (std::size_t j = 0; j < i; ++j) {
+      if (shapes[i] == shapes[j]) return false;
+    }
+  }
+  return true;
+}
+
+/// Types with a value that is written as null.
+template <class T>
+inline constexpr bool may_be_null = false;
+template <>
+inline constexpr bool may_be_null<std::nullptr_t> = true;
+template <>
+inline constexpr bool may_be_null<std::nullopt_t> = true;
+template <>
+inline constexpr bool may_be_null<std::monostate> = true;
+template <>
+inline constexpr bool may_be_null<const char*> = true;
+template <>
+inline constexpr bool may_be_null<char*> = true;
+template <class T>
+inline constexpr bool may_be_null<std::optional<T>> = true;
+template <class... T>
+inline constexpr bool may_be_null<std::variant<T...>> = (... || may_be_null<T>);
+template <class T>
+inline constexpr bool may_be_null<std::reference_wrapper<T>> =
+    may_be_null<std::remove_cv_t<T>>;
+
 inline void tag(cbor::Writer& writer, Tag tag) {
   writer.tag(static_cast<std::uint64_t>(tag));
 }
@@ -273,11 +332,13 @@ void encode_tuple(cbor::Writer& writer, const Tuple& tuple) {
 
 template <>
 struct key_encoder<bool> {
+  static constexpr auto kShape = detail::Shape::boolean;
   static void encode(cbor::Writer& writer, bool value) { writer.boolean(value); }
 };
 
 template <std::integral T>
-struct key_encoder<T> {
+requires(sizeof(T) <= 8) struct key_encoder<T> {
+  static constexpr auto kShape = detail::Shape::integer;
   static void encode(cbor::Writer& writer, T value) {
     if constexpr (std::is_signed_v<T>) {
       writer.integer(value);
@@ -291,6 +352,7 @@ struct key_encoder<T> {
 template <class T>
 requires std::is_enum_v<T>
 struct key_encoder<T> {
+  static constexpr auto kShape = detail::Shape::integer;
   static void encode(cbor::Writer& writer, T value) {
     encode_key(writer, static_cast<std::underlying_type_t<T>>(value));
   }
@@ -298,16 +360,19 @@ struct key_encoder<T> {
 
 template <>
 struct key_encoder<float> {
+  static constexpr auto kShape = detail::Shape::real;
   static void encode(cbor::Writer& writer, float value) { writer.real(value); }
 };
 template <>
 struct key_encoder<double> {
+  static constexpr auto kShape = detail::Shape::real;
   static void encode(cbor::Writer& writer, double value) { writer.real(value); }
 };
 
 template <class T>
 requires Keyable<T>
 struct key_encoder<std::complex<T>> {
+  static constexpr auto kShape = static_cast<detail::Shape>(Tag::complex);
   static void encode(cbor::Writer& writer, const std::complex<T>& value) {
     detail::tag(writer, Tag::complex);
     writer.array(2);
@@ -318,6 +383,7 @@ struct key_encoder<std::complex<T>> {
 
 template <class Traits, class Allocator>
 struct key_encoder<std::basic_string<char, Traits, Allocator>> {
+  static constexpr auto kShape = detail::Shape::text;
   static void encode(cbor::Writer& writer,
                      const std::basic_string<char, Traits, Allocator>& value) {
     detail::encode_text(writer, {value.data(), value.size()});
@@ -325,12 +391,14 @@ struct key_encoder<std::basic_string<char, Traits, Allocator>> {
 };
 template <class Traits>
 struct key_encoder<std::basic_string_view<char, Traits>> {
+  static constexpr auto kShape = detail::Shape::text;
   static void encode(cbor::Writer& writer, std::basic_string_view<char, Traits> value) {
     detail::encode_text(writer, {value.data(), value.size()});
   }
 };
 template <>
 struct key_encoder<std::u8string> {
+  static constexpr auto kShape = detail::Shape::text;
   static void encode(cbor::Writer& writer, const std::u8string& value) {
     detail::encode_text(writer,
                         {reinterpret_cast<const char*>(value.data()), value.size()});
@@ -364,6 +432,7 @@ struct key_encoder<char[N]> {
 
 template <>
 struct key_encoder<std::nullptr_t> {
+  static constexpr auto kShape = detail::Shape::null;
   static void encode(cbor::Writer& writer, std::nullptr_t) { writer.null(); }
 };
 template <>
@@ -372,10 +441,12 @@ struct key_encoder<std::nullopt_t> {
 };
 template <>
 struct key_encoder<std::monostate> {
+  static constexpr auto kShape = detail::Shape::null;
   static void encode(cbor::Writer& writer, std::monostate) { writer.null(); }
 };
+/// Not of what can itself be null: two values would have one key.
 template <Keyable T>
-struct key_encoder<std::optional<T>> {
+requires(!detail::may_be_null<T>) struct key_encoder<std::optional<T>> {
   static void encode(cbor::Writer& writer, const std::optional<T>& value) {
     if (value) {
       encode_key(writer, *value);
@@ -384,15 +455,19 @@ struct key_encoder<std::optional<T>> {
     }
   }
 };
-/// As the value of its alternative; undefined where an exception left it without one.
+/// As the value of its alternative where the alternatives are of different kinds
+/// (`std::variant<int, std::string>`), else as a tuple of its index and that value.
+/// Undefined where an exception left it without one.
 template <Keyable... T>
 struct key_encoder<std::variant<T...>> {
   static void encode(cbor::Writer& writer, const std::variant<T...>& value) {
-    if (value.valueless_by_exception()) {
-      writer.simple(cbor::kUndefined);
-    } else {
-      std::visit([&](const auto& held) { encode_key(writer, held); }, value);
+    if (value.valueless_by_exception()) return writer.simple(cbor::kUndefined);
+    if constexpr (!detail::tell_apart<T...>()) {
+      detail::tag(writer, Tag::tuple);
+      writer.array(2);
+      writer.unsigned_int(value.index());
     }
+    std::visit([&](const auto& held) { encode_key(writer, held); }, value);
   }
 };
 template <Keyable T>
@@ -406,6 +481,7 @@ struct key_encoder<std::reference_wrapper<T>> {
 template <class T, std::size_t Extent>
 requires Keyable<T>
 struct key_encoder<std::span<T, Extent>> {
+  static constexpr auto kShape = detail::sequence_shape<T>;
   static void encode(cbor::Writer& writer, std::span<T, Extent> value) {
     if constexpr (std::is_same_v<std::remove_cv_t<T>, std::byte>) {
       writer.bytes(value);
@@ -416,6 +492,7 @@ struct key_encoder<std::span<T, Extent>> {
 };
 template <Keyable T, class Allocator>
 struct key_encoder<std::vector<T, Allocator>> {
+  static constexpr auto kShape = detail::sequence_shape<T>;
   static void encode(cbor::Writer& writer, const std::vector<T, Allocator>& value) {
     if constexpr (std::is_same_v<T, std::byte>) {
       writer.bytes(value);
@@ -426,6 +503,7 @@ struct key_encoder<std::vector<T, Allocator>> {
 };
 template <Keyable T, std::size_t N>
 struct key_encoder<std::array<T, N>> {
+  static constexpr auto kShape = detail::sequence_shape<T>;
   static void encode(cbor::Writer& writer, const std::array<T, N>& value) {
     encode_key(writer, std::span<const T>(value));
   }
@@ -438,18 +516,21 @@ struct key_encoder<T[N]> {
 };
 template <Keyable T, class Allocator>
 struct key_encoder<std::deque<T, Allocator>> {
+  static constexpr auto kShape = detail::Shape::array;
   static void encode(cbor::Writer& writer, const std::deque<T, Allocator>& value) {
     detail::encode_array(writer, value);
   }
 };
 template <Keyable T, class Allocator>
 struct key_encoder<std::list<T, Allocator>> {
+  static constexpr auto kShape = detail::Shape::array;
   static void encode(cbor::Writer& writer, const std::list<T, Allocator>& value) {
     detail::encode_array(writer, value);
   }
 };
 template <Keyable T, class Allocator>
 struct key_encoder<std::forward_list<T, Allocator>> {
+  static constexpr auto kShape = detail::Shape::array;
   static void encode(cbor::Writer& writer,
                      const std::forward_list<T, Allocator>& value) {
     detail::encode_array(writer, value);
@@ -458,12 +539,14 @@ struct key_encoder<std::forward_list<T, Allocator>> {
 
 template <Keyable First, Keyable Second>
 struct key_encoder<std::pair<First, Second>> {
+  static constexpr auto kShape = static_cast<detail::Shape>(Tag::tuple);
   static void encode(cbor::Writer& writer, const std::pair<First, Second>& value) {
     detail::encode_tuple(writer, value);
   }
 };
 template <Keyable... T>
 struct key_encoder<std::tuple<T...>> {
+  static constexpr auto kShape = static_cast<detail::Shape>(Tag::tuple);
   static void encode(cbor::Writer& writer, const std::tuple<T...>& value) {
     detail::encode_tuple(writer, value);
   }
@@ -471,6 +554,7 @@ struct key_encoder<std::tuple<T...>> {
 
 template <Keyable Key, Keyable T, class Compare, class Allocator>
 struct key_encoder<std::map<Key, T, Compare, Allocator>> {
+  static constexpr auto kShape = detail::Shape::map;
   static void encode(cbor::Writer& writer,
                      const std::map<Key, T, Compare, Allocator>& value) {
     detail::encode_map(writer, value);
@@ -478,6 +562,7 @@ struct key_encoder<std::map<Key, T, Compare, Allocator>> {
 };
 template <Keyable Key, Keyable T, class Hash, class Equal, class Allocator>
 struct key_encoder<std::unordered_map<Key, T, Hash, Equal, Allocator>> {
+  static constexpr auto kShape = detail::Shape::map;
   static void encode(cbor::Writer& writer,
                      const std::unordered_map<Key, T, Hash, Equal, Allocator>& value) {
     detail::encode_map(writer, value);
@@ -485,6 +570,7 @@ struct key_encoder<std::unordered_map<Key, T, Hash, Equal, Allocator>> {
 };
 template <Keyable T, class Compare, class Allocator>
 struct key_encoder<std::set<T, Compare, Allocator>> {
+  static constexpr auto kShape = static_cast<detail::Shape>(Tag::set);
   static void encode(cbor::Writer& writer,
                      const std::set<T, Compare, Allocator>& value) {
     detail::encode_set(writer, value);
@@ -492,6 +578,7 @@ struct key_encoder<std::set<T, Compare, Allocator>> {
 };
 template <Keyable T, class Hash, class Equal, class Allocator>
 struct key_encoder<std::unordered_set<T, Hash, Equal, Allocator>> {
+  static constexpr auto kShape = static_cast<detail::Shape>(Tag::set);
   static void encode(cbor::Writer& writer,
                      const std::unordered_set<T, Hash, Equal, Allocator>& value) {
     detail::encode_set(writer, value);
@@ -502,24 +589,28 @@ struct key_encoder<std::unordered_set<T, Hash, Equal, Allocator>> {
 template <std::integral Rep, class Period>
 requires detail::is_exact_period<Period>
 struct key_encoder<std::chrono::duration<Rep, Period>> {
+  static constexpr auto kShape = static_cast<detail::Shape>(Tag::timedelta);
   static void encode(cbor::Writer& writer, std::chrono::duration<Rep, Period> value) {
     detail::encode_duration(writer, detail::split(value));
   }
 };
 template <Keyable Duration>
 struct key_encoder<std::chrono::sys_time<Duration>> {
+  static constexpr auto kShape = static_cast<detail::Shape>(Tag::datetime);
   static void encode(cbor::Writer& writer, std::chrono::sys_time<Duration> value) {
     detail::encode_datetime(writer, detail::split(value.time_since_epoch()), true);
   }
 };
 template <Keyable Duration>
 struct key_encoder<std::chrono::local_time<Duration>> {
+  static constexpr auto kShape = static_cast<detail::Shape>(Tag::datetime);
   static void encode(cbor::Writer& writer, std::chrono::local_time<Duration> value) {
     detail::encode_datetime(writer, detail::split(value.time_since_epoch()), false);
   }
 };
 template <>
 struct key_encoder<std::chrono::year_month_day> {
+  static constexpr auto kShape = static_cast<detail::Shape>(Tag::date);
   static void encode(cbor::Writer& writer, std::chrono::year_month_day value) {
     detail::encode_date(writer, static_cast<int>(value.year()),
                         static_cast<unsigned>(value.month()),
@@ -530,6 +621,7 @@ struct key_encoder<std::chrono::year_month_day> {
 /// As it is spelled: `a/b` and `a//b` are two keys.
 template <>
 struct key_encoder<std::filesystem::path> {
+  static constexpr auto kShape = static_cast<detail::Shape>(Tag::path);
   static void encode(cbor::Writer& writer, const std::filesystem::path& value) {
     detail::tag(writer, Tag::path);
     if constexpr (std::is_same_v<std::filesystem::path::value_type, char>) {
