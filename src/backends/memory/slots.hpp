@@ -20,20 +20,18 @@ namespace cachier::memory {
 /// for which this beats a call of `memcmp`.
 [[nodiscard]] inline bool equal_bytes(const std::byte* a, const std::byte* b,
                                       std::size_t size) noexcept {
-  const auto word = [](const std::byte* from) noexcept {
-    std::uint64_t value;
-    std::memcpy(&value, from, sizeof value);
-    return value;
+  // The first and the last word of each, which may overlap.
+  const auto same_ends = [&]<class Word>(Word first) noexcept {
+    Word last = 0, other_first = 0, other_last = 0;
+    std::memcpy(&first, a, sizeof first);
+    std::memcpy(&other_first, b, sizeof first);
+    std::memcpy(&last, a + size - sizeof last, sizeof last);
+    std::memcpy(&other_last, b + size - sizeof last, sizeof last);
+    return ((first ^ other_first) | (last ^ other_last)) == 0;
   };
-  if (size > 64) return std::memcmp(a, b, size) == 0;
-  if (size >= sizeof(std::uint64_t)) {
-    std::uint64_t differing = 0;
-    const std::size_t last = size - sizeof(std::uint64_t);
-    for (std::size_t at = 0; at < last; at += sizeof(std::uint64_t)) {
-      differing |= word(a + at) ^ word(b + at);
-    }
-    return (differing | (word(a + last) ^ word(b + last))) == 0;
-  }
+  if (size > 2 * sizeof(std::uint64_t)) return std::memcmp(a, b, size) == 0;
+  if (size >= sizeof(std::uint64_t)) return same_ends(std::uint64_t{});
+  if (size >= sizeof(std::uint32_t)) return same_ends(std::uint32_t{});
   for (std::size_t at = 0; at < size; ++at) {
     if (a[at] != b[at]) return false;
   }
@@ -175,7 +173,7 @@ class Slots {
   [[nodiscard]] Slot* slot_at(std::uint32_t index) const noexcept {
     // Block n holds 8 << n slots, so that an index plus 8 names block and place.
     const std::uint32_t biased = index + kFirstBlock;
-    const auto top = static_cast<unsigned>(std::bit_width(biased)) - 1;
+    const unsigned top = top_bit(biased);
     return blocks_[top - kFirstBits] + (biased ^ (1U << top));
   }
   [[nodiscard]] std::uint32_t born() const noexcept { return born_; }
@@ -195,6 +193,11 @@ class Slots {
   /// Shards are told apart by the other half of the digest.
   [[nodiscard]] static std::uint32_t tag_of(const Digest& digest) noexcept {
     return static_cast<std::uint32_t>(digest.low);
+  }
+
+  /// Precondition: not 0.
+  [[nodiscard]] static unsigned top_bit(std::uint32_t number) noexcept {
+    return static_cast<unsigned>(std::bit_width(number | 1)) - 1;
   }
 
   void place(std::uint32_t tag, std::uint32_t index) noexcept {
@@ -238,7 +241,7 @@ class Slots {
     if (free_ != kNoSlot) return free_;
     if (high_ >= kNoSlot - kFirstBlock) throw std::bad_alloc();
     const std::uint32_t biased = high_ + kFirstBlock;
-    const auto top = static_cast<unsigned>(std::bit_width(biased)) - 1;
+    const unsigned top = top_bit(biased);
     Slot*& block = blocks_[top - kFirstBits];
     if (block == nullptr)
       block = std::allocator<Slot>().allocate(std::size_t{1} << top);

@@ -119,7 +119,7 @@ class Table {
   [[nodiscard]] const Function& function_of(const Slot& slot) const noexcept {
     return *functions_[slot.function].function;
   }
-  [[nodiscard]] Version version_of(const Slot& slot) const noexcept {
+  [[nodiscard]] static Version version_of(const Slot& slot) noexcept {
     return Version{{slot.version, 0, 0}};
   }
   /// Entries, of all functions.
@@ -156,11 +156,11 @@ class Table {
 
   [[nodiscard]] static bool counts(const Slot& slot, const Ask& ask) noexcept {
     if (slot.none() && !ask.allow_none) return false;
-    return !ask.unreadable || *ask.unreadable != Version{{slot.version, 0, 0}};
+    return !ask.unreadable || *ask.unreadable != version_of(slot);
   }
 
   [[nodiscard]] Basis basis_of(const Slot& slot) const noexcept {
-    return {functions_[slot.function].epoch + epoch_, Version{{slot.version, 0, 0}}};
+    return {functions_[slot.function].epoch + epoch_, version_of(slot)};
   }
   [[nodiscard]] Basis absent(const Function& function) const noexcept {
     const auto found = serials_.find(&function);

@@ -1,0 +1,244 @@
+#include "backends/memory/store.hpp"
+
+#include <time.h>
+
+#include <charconv>
+#include <mutex>
+#include <new>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "backends/memory/wakes.hpp"
+#include "platform/clock.hpp"
+
+namespace cachier::memory {
+namespace {
+
+/// Entries on one page of a scan.
+constexpr std::size_t kPage = 256;
+
+/// UTC as of the last tick of the kernel, some milliseconds ago at most, for a fourth
+/// of the price.
+Time coarse_wall_now() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return Time(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
+}
+
+Error out_of_memory(std::string_view what) noexcept {
+  try {
+    return {ErrorCode::unavailable, "cannot " + std::string(what) + " in memory",
+            "out of memory"};
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorCode::unavailable);
+  }
+}
+
+Error key_too_long(std::size_t size) {
+  return {ErrorCode::too_large, "a key of " + std::to_string(size) + " bytes",
+          "the memory store keeps keys of up to 2 GiB", "hash the arguments"};
+}
+
+template <class Shard, std::size_t... kIndex>
+std::array<Shard, sizeof...(kIndex)> make_shards(std::index_sequence<kIndex...>) {
+  return {Shard(kIndex + 1, sizeof...(kIndex))...};
+}
+
+/// A place in the store: shard, slot, and the birth number its slots must be under.
+struct Place {
+  std::size_t shard = 0;
+  std::uint32_t slot = 0;
+  std::uint32_t born = 0;
+  bool begun = false;  ///< `slot` and `born` are of that shard's scan
+
+  [[nodiscard]] Cursor text() const {
+    return std::to_string(shard) + ':' + std::to_string(slot) + ':' +
+           std::to_string(born);
+  }
+  static bool parse(const Cursor& text, Place& place) noexcept {
+    const char* at = text.data();
+    const char* const end = at + text.size();
+    const auto number = [&](auto& to, bool last) {
+      const auto [next, error] = std::from_chars(at, end, to);
+      if (error != std::errc{}) return false;
+      at = next;
+      if (last) return at == end;
+      return at != end && *at++ == ':';
+    };
+    place.begun = true;
+    return number(place.shard, false) && number(place.slot, false) &&
+           number(place.born, true);
+  }
+};
+
+}  // namespace
+
+MemoryStore::MemoryStore(Clock clock)
+    : clock_(std::move(clock)),
+      shards_(make_shards<Shard>(std::make_index_sequence<kShards>())) {
+  watch_forks();
+}
+
+MemoryStore::~MemoryStore() { ignore_forks(); }
+
+Capabilities MemoryStore::capabilities() const noexcept {
+  return {.name = "memory", .live_objects = true, .fenced = true, .wakes = true};
+}
+
+Time MemoryStore::exact_time() const {
+  return clock_ ? clock_() : platform::wall_now();
+}
+Time MemoryStore::coarse_time() const { return clock_ ? clock_() : coarse_wall_now(); }
+
+Result<Look> MemoryStore::look(const Id& id, const Ask& ask, Deadline) noexcept {
+  Result<Look> answer{Look{}};
+  try {
+    Shard& shard = shard_of(id.digest);
+    const std::lock_guard guard(shard.lock);
+    const auto seen = shard.table.look(id, ask, [this] { return coarse_time(); });
+    Look& look = *answer;
+    if (seen.slot != nullptr) {
+      look.entry.emplace(Entry{seen.slot->payload, seen.slot->stored_at,
+                               Table<Value>::version_of(*seen.slot)});
+    }
+    look.fresh = seen.fresh;
+    look.claim = seen.claim;
+    look.outcome = seen.outcome;
+    look.token = seen.token;
+    look.now = seen.now;
+  } catch (const std::bad_alloc&) {
+    answer = out_of_memory("claim an entry");
+  }
+  return answer;
+}
+
+Result<Version> MemoryStore::commit(const Id& id, const Change& change,
+                                    Deadline) noexcept {
+  Result<Version> answer{Version{}};
+  try {
+    switch (change.kind) {
+      case Change::Kind::put:
+        answer = put(id, change);
+        break;
+      case Change::Kind::release: {
+        if (!change.token) {
+          return Error(ErrorCode::invalid_argument, "a release needs a token");
+        }
+        Shard& shard = shard_of(id.digest);
+        const Time now = exact_time();
+        const std::lock_guard guard(shard.lock);
+        answer = shard.table.release(id, *change.token, change.outcome, now);
+        break;
+      }
+      case Change::Kind::renew:
+        return Error(ErrorCode::unsupported, "cannot renew a claim in memory",
+                     "claims of the memory store have no lease: they hold until they "
+                     "are given back");
+      case Change::Kind::erase: {
+        Value removed;
+        Shard& shard = shard_of(id.digest);
+        const std::lock_guard guard(shard.lock);
+        answer = shard.table.erase(id, removed);
+        break;
+      }
+    }
+  } catch (const std::bad_alloc&) {
+    return out_of_memory("change an entry");
+  }
+  wake(id.digest);
+  return answer;
+}
+
+Result<Version> MemoryStore::put(const Id& id, const Change& change) {
+  if (id.key.size() > Table<Value>::Slot::kMaxKey) return key_too_long(id.key.size());
+  Value value = change.value;
+  Value replaced;
+  Shard& shard = shard_of(id.digest);
+  const Time now = exact_time();
+  const std::lock_guard guard(shard.lock);
+  return shard.table.put(id, change, value, change.value.is_none(), now, replaced);
+}
+
+Result<Page> MemoryStore::scan(const Filter& filter, const Cursor& from,
+                               Deadline) noexcept {
+  Result<Page> answer{Page{}};
+  try {
+    Place place;
+    if (!from.empty() && !Place::parse(from, place)) {
+      return Error(ErrorCode::invalid_argument, "cannot go on with this scan",
+                   "its cursor is not one that this store has given");
+    }
+    std::vector<Header>& entries = answer->entries;
+    entries.reserve(kPage);
+    const auto list = [&entries](const Function& function, const auto& slot) {
+      const Value& value = slot.payload;
+      entries.push_back({
+          .function = function.id(),
+          .digest = slot.digest,
+          .key = std::string(as_text(slot.key())),
+          .hashed = slot.hashed(),
+          .stored_at = slot.stored_at,
+          .size = value.codec() == Codec::live ? 0 : value.bytes().size(),
+          .codec = value.codec(),
+      });
+    };
+    for (; place.shard < kShards; ++place.shard, place.begun = false) {
+      Shard& shard = shards_[place.shard];
+      const std::lock_guard guard(shard.lock);
+      Table<Value>::Position position =
+          place.begun ? Table<Value>::Position{place.slot, place.born}
+                      : shard.table.begin();
+      const bool more = shard.table.scan(
+          position, filter, kPage - entries.size(),
+          [&](const auto& slot) { list(shard.table.function_of(slot), slot); });
+      if (more) {
+        place.slot = position.slot;
+        place.born = position.born;
+        answer->next = place.text();
+        break;
+      }
+    }
+  } catch (const std::bad_alloc&) {
+    return out_of_memory("list entries");
+  }
+  return answer;
+}
+
+Result<std::uint64_t> MemoryStore::clear(const Filter& filter, Clear what,
+                                         Deadline) noexcept {
+  std::uint64_t count = 0;
+  try {
+    for (Shard& shard : shards_) {
+      std::vector<Value> removed;
+      const std::lock_guard guard(shard.lock);
+      count += shard.table.clear(filter, what, removed);
+    }
+  } catch (const std::bad_alloc&) {
+    return out_of_memory("clear all entries");
+  }
+  wake_all();
+  return count;
+}
+
+std::unique_ptr<Watch> MemoryStore::watch(const Id& id) noexcept {
+  return memory::watch(id.digest);
+}
+
+void MemoryStore::before_fork() noexcept {
+  for (Shard& shard : shards_) shard.lock.lock();
+}
+
+void MemoryStore::after_fork_in_parent() noexcept {
+  for (Shard& shard : shards_) shard.lock.unlock();
+}
+
+void MemoryStore::after_fork_in_child() noexcept {
+  for (Shard& shard : shards_) {
+    shard.table.forget_claims();
+    shard.lock.unlock();
+  }
+}
+
+}  // namespace cachier::memory

@@ -1,0 +1,63 @@
+#pragma once
+
+/// `MemoryStore`: a table a shard, a lock a table.
+
+#include <cachier/store.hpp>
+
+#include "backends/memory/lock.hpp"
+#include "backends/memory/memory.hpp"
+#include "backends/memory/table.hpp"
+#include "platform/fork_aware.hpp"
+
+#include <array>
+#include <cstddef>
+
+namespace cachier::memory {
+
+/// Thread-safe. No value is destroyed while a lock is held, and nothing else that
+/// could run foreign code either, so these locks are the innermost ones.
+class MemoryStore final : public Store, private platform::ForkAware {
+ public:
+  explicit MemoryStore(Clock clock);
+  ~MemoryStore() override;
+
+  [[nodiscard]] Capabilities capabilities() const noexcept override;
+  Result<Look> look(const Id& id, const Ask& ask, Deadline deadline) noexcept override;
+  Result<Version> commit(const Id& id, const Change& change,
+                         Deadline deadline) noexcept override;
+  Result<Page> scan(const Filter& filter, const Cursor& from,
+                    Deadline deadline) noexcept override;
+  Result<std::uint64_t> clear(const Filter& filter, Clear what,
+                              Deadline deadline) noexcept override;
+  [[nodiscard]] std::unique_ptr<Watch> watch(const Id& id) noexcept override;
+  [[nodiscard]] std::string location() const override { return "memory"; }
+
+ private:
+  static constexpr unsigned kShardBits = 6;
+  static constexpr std::size_t kShards = 1U << kShardBits;
+
+  struct alignas(64) Shard {
+    Shard(std::uint64_t first, std::uint64_t step) noexcept : table(first, step) {}
+    Lock lock;
+    Table<Value> table;
+  };
+
+  /// Tables find slots by the digest's other half.
+  [[nodiscard]] Shard& shard_of(const Digest& digest) noexcept {
+    return shards_[digest.high >> (64 - kShardBits)];
+  }
+  [[nodiscard]] Time exact_time() const;
+  [[nodiscard]] Time coarse_time() const;
+
+  Result<Version> put(const Id& id, const Change& change);
+
+  // Nobody is in the middle of a change when a child is made, and claims end there.
+  void before_fork() noexcept override;
+  void after_fork_in_parent() noexcept override;
+  void after_fork_in_child() noexcept override;
+
+  const Clock clock_;
+  std::array<Shard, kShards> shards_;
+};
+
+}  // namespace cachier::memory
