@@ -352,7 +352,7 @@ requires(sizeof(T) <= 8) struct key_encoder<T> {
 template <class T>
 requires std::is_enum_v<T>
 struct key_encoder<T> {
-  static constexpr auto kShape = detail::Shape::integer;
+  static constexpr auto kShape = detail::shape_of<std::underlying_type_t<T>>();
   static void encode(cbor::Writer& writer, T value) {
     encode_key(writer, static_cast<std::underlying_type_t<T>>(value));
   }

@@ -120,7 +120,7 @@ bool Reader::fail_depth() noexcept { return fail(Fault::Kind::depth, last_); }
 
 bool Reader::fail_head(unsigned initial) noexcept {
   const unsigned major = initial >> 5;
-  const bool indefinite = (initial & 31u) == 31 && major >= 2 && major != 6;
+  const bool indefinite = (initial & 31u) == 31 && major >= 2 && major <= 5;
   return fail(indefinite ? Fault::Kind::indefinite : Fault::Kind::head, last_);
 }
 
