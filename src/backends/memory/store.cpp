@@ -93,7 +93,7 @@ Time MemoryStore::exact_time() const {
 Time MemoryStore::coarse_time() const { return clock_ ? clock_() : coarse_wall_now(); }
 
 Result<Look> MemoryStore::look(const Id& id, const Ask& ask, Deadline) noexcept {
-  Result<Look> answer{Look{}};
+  Result<Look> answer(std::in_place);
   try {
     Shard& shard = shard_of(id.digest);
     const std::lock_guard guard(shard.lock);
