@@ -40,8 +40,10 @@ namespace cachier::memory {
 
 /// One call of one function: its key and, while there is one, its entry. Stays where it
 /// is for as long as it is in use. Keys of up to `kInlineKey` bytes are inside.
+///
+/// Aligned so that one with a `Value` is two cache lines and no more.
 template <class Payload>
-struct Slot {
+struct alignas(sizeof(Payload) > 32 ? 64 : 16) Slot {
   static constexpr std::size_t kInlineKey = 35;
 
   enum : std::uint8_t { kUsed = 1, kEntry = 2, kNone = 4, kSide = 8 };

@@ -2,11 +2,14 @@
 
 #include <time.h>
 
+#include <algorithm>
+#include <bit>
 #include <charconv>
 #include <mutex>
 #include <new>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -41,9 +44,11 @@ Error key_too_long(std::size_t size) {
           "the memory store keeps keys of up to 2 GiB", "hash the arguments"};
 }
 
-template <class Shard, std::size_t... kIndex>
-std::array<Shard, sizeof...(kIndex)> make_shards(std::index_sequence<kIndex...>) {
-  return {Shard(kIndex + 1, sizeof...(kIndex))...};
+/// As many shards as make it unlikely that two processors want the same one.
+std::size_t wanted_shards() noexcept {
+  static const std::size_t count = std::bit_ceil(std::clamp<std::size_t>(
+      std::size_t{4} * std::thread::hardware_concurrency(), 8, 256));
+  return count;
 }
 
 /// A place in the store: shard, slot, and the birth number its slots must be under.
@@ -77,7 +82,11 @@ struct Place {
 
 MemoryStore::MemoryStore(Clock clock)
     : clock_(std::move(clock)),
-      shards_(make_shards<Shard>(std::make_index_sequence<kShards>())) {
+      shard_count_(wanted_shards()),
+      shard_shift_(64 - static_cast<unsigned>(std::countr_zero(shard_count_))),
+      shards_(std::make_unique<Shard[]>(shard_count_)) {
+  std::uint64_t first = 0;
+  for (Shard& shard : shards()) shard.table.number_tokens(++first, shard_count_);
   watch_forks();
 }
 
@@ -184,7 +193,7 @@ Result<Page> MemoryStore::scan(const Filter& filter, const Cursor& from,
           .codec = value.codec(),
       });
     };
-    for (; place.shard < kShards; ++place.shard, place.begun = false) {
+    for (; place.shard < shard_count_; ++place.shard, place.begun = false) {
       Shard& shard = shards_[place.shard];
       const std::lock_guard guard(shard.lock);
       Table<Value>::Position position =
@@ -210,7 +219,7 @@ Result<std::uint64_t> MemoryStore::clear(const Filter& filter, Clear what,
                                          Deadline) noexcept {
   std::uint64_t count = 0;
   try {
-    for (Shard& shard : shards_) {
+    for (Shard& shard : shards()) {
       std::vector<Value> removed;
       const std::lock_guard guard(shard.lock);
       count += shard.table.clear(filter, what, removed);
@@ -227,15 +236,15 @@ std::unique_ptr<Watch> MemoryStore::watch(const Id& id) noexcept {
 }
 
 void MemoryStore::before_fork() noexcept {
-  for (Shard& shard : shards_) shard.lock.lock();
+  for (Shard& shard : shards()) shard.lock.lock();
 }
 
 void MemoryStore::after_fork_in_parent() noexcept {
-  for (Shard& shard : shards_) shard.lock.unlock();
+  for (Shard& shard : shards()) shard.lock.unlock();
 }
 
 void MemoryStore::after_fork_in_child() noexcept {
-  for (Shard& shard : shards_) {
+  for (Shard& shard : shards()) {
     shard.table.forget_claims();
     shard.lock.unlock();
   }

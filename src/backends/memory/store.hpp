@@ -9,8 +9,9 @@
 #include "backends/memory/table.hpp"
 #include "platform/fork_aware.hpp"
 
-#include <array>
 #include <cstddef>
+#include <memory>
+#include <span>
 
 namespace cachier::memory {
 
@@ -33,18 +34,17 @@ class MemoryStore final : public Store, private platform::ForkAware {
   [[nodiscard]] std::string location() const override { return "memory"; }
 
  private:
-  static constexpr unsigned kShardBits = 6;
-  static constexpr std::size_t kShards = 1U << kShardBits;
-
   struct alignas(64) Shard {
-    Shard(std::uint64_t first, std::uint64_t step) noexcept : table(first, step) {}
     Lock lock;
     Table<Value> table;
   };
 
   /// Tables find slots by the digest's other half.
   [[nodiscard]] Shard& shard_of(const Digest& digest) noexcept {
-    return shards_[digest.high >> (64 - kShardBits)];
+    return shards_[digest.high >> shard_shift_];
+  }
+  [[nodiscard]] std::span<Shard> shards() noexcept {
+    return {shards_.get(), shard_count_};
   }
   [[nodiscard]] Time exact_time() const;
   [[nodiscard]] Time coarse_time() const;
@@ -57,7 +57,9 @@ class MemoryStore final : public Store, private platform::ForkAware {
   void after_fork_in_child() noexcept override;
 
   const Clock clock_;
-  std::array<Shard, kShards> shards_;
+  const std::size_t shard_count_;
+  const unsigned shard_shift_;
+  const std::unique_ptr<Shard[]> shards_;
 };
 
 }  // namespace cachier::memory

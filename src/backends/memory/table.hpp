@@ -49,13 +49,16 @@ class Table {
     std::uint32_t born = 0;  ///< slots made later than this are not of the scan
   };
 
-  /// Tokens of this table get the serials `first`, `first + step`, ...: tables of one
-  /// store must not share any.
-  explicit Table(std::uint64_t first = 1, std::uint64_t step = 1) noexcept
-      : next_serial_(first), serial_step_(step) {}
-
+  Table() = default;
   Table(const Table&) = delete;
   Table& operator=(const Table&) = delete;
+
+  /// From now on tokens of this table get the serials `first`, `first + step`, ...:
+  /// tables of one store must not share any.
+  void number_tokens(std::uint64_t first, std::uint64_t step) noexcept {
+    next_serial_ = first;
+    serial_step_ = step;
+  }
 
   /// The entry of this call whatever its age, or null: the whole of a hit. The slot is
   /// good until the table is entered again.
@@ -117,7 +120,7 @@ class Table {
   [[nodiscard]] Position begin() const noexcept { return {0, slots_.born()}; }
 
   [[nodiscard]] const Function& function_of(const Slot& slot) const noexcept {
-    return *functions_[slot.function].function;
+    return *state_at(slot.function).function;
   }
   [[nodiscard]] static Version version_of(const Slot& slot) noexcept {
     return Version{{slot.version, 0, 0}};
@@ -128,7 +131,7 @@ class Table {
  private:
   /// A function that has, or had, something in this table.
   struct State {
-    const Function* function;
+    const Function* function = nullptr;
     std::uint64_t epoch = 0;
     /// Version of its calls that have no slot.
     std::uint64_t floor = 0;
@@ -143,14 +146,23 @@ class Table {
     Time outcome_until;
   };
 
-  [[nodiscard]] Slot* locate(const Function& function, const Digest& digest, Bytes key,
-                             bool hashed) const noexcept {
+  /// Most tables serve one function: the first one is at hand.
+  [[nodiscard]] const State& state_at(std::uint32_t index) const noexcept {
+    return index == 0 ? first_state_ : more_states_[index - 1];
+  }
+  [[nodiscard]] State& state_at(std::uint32_t index) noexcept {
+    return index == 0 ? first_state_ : more_states_[index - 1];
+  }
+
+  [[nodiscard, gnu::always_inline]] Slot* locate(const Function& function,
+                                                 const Digest& digest, Bytes key,
+                                                 bool hashed) const noexcept {
     if (key.size() > Slot::kMaxKey) [[unlikely]]
       return nullptr;
     const std::uint32_t shape = Slot::shape_of(key.size(), hashed);
     return slots_.find(digest, [&](const Slot& slot) noexcept {
       return slot.digest == digest && slot.shape == shape &&
-             functions_[slot.function].function == &function && slot.holds(key);
+             state_at(slot.function).function == &function && slot.holds(key);
     });
   }
 
@@ -160,12 +172,12 @@ class Table {
   }
 
   [[nodiscard]] Basis basis_of(const Slot& slot) const noexcept {
-    return {functions_[slot.function].epoch + epoch_, version_of(slot)};
+    return {state_at(slot.function).epoch + epoch_, version_of(slot)};
   }
   [[nodiscard]] Basis absent(const Function& function) const noexcept {
     const auto found = serials_.find(&function);
     if (found == serials_.end()) return {epoch_, Version{}};
-    const State& state = functions_[found->second];
+    const State& state = state_at(found->second);
     return {state.epoch + epoch_, Version{{state.floor, 0, 0}}};
   }
 
@@ -189,14 +201,16 @@ class Table {
   void purge() noexcept;
   void trim_outcomes(Time now) noexcept;
 
+  // What a hit reads comes first, in as few cache lines as it fits.
+  State first_state_;
+  std::uint64_t epoch_ = 0;  ///< added to that of each function
   Slots<Payload> slots_;
-  std::vector<State> functions_;
+  std::vector<State> more_states_;
   std::unordered_map<const Function*, std::uint32_t> serials_;
   std::unordered_map<Slot*, Side> sides_;
-  std::uint64_t epoch_ = 0;    ///< added to that of each function
   std::uint64_t changes_ = 0;  ///< the version given last
-  std::uint64_t next_serial_;
-  std::uint64_t serial_step_;
+  std::uint64_t next_serial_ = 1;
+  std::uint64_t serial_step_ = 1;
   std::size_t entries_ = 0;
   /// Slots that were kept only for the version of what is gone, since the last purge.
   std::size_t gone_ = 0;

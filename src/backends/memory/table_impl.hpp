@@ -10,14 +10,10 @@ template <class Payload>
 std::uint32_t Table<Payload>::state_of(const Function& function) {
   const auto found = serials_.find(&function);
   if (found != serials_.end()) return found->second;
-  const auto index = static_cast<std::uint32_t>(functions_.size());
-  functions_.push_back({.function = &function});
-  try {
-    serials_.emplace(&function, index);
-  } catch (...) {
-    functions_.pop_back();
-    throw;
-  }
+  const auto index = static_cast<std::uint32_t>(serials_.size());
+  if (index > more_states_.size()) more_states_.emplace_back();
+  serials_.emplace(&function, index);
+  state_at(index) = {.function = &function};
   return index;
 }
 
@@ -26,8 +22,8 @@ typename Table<Payload>::Slot* Table<Payload>::make_slot(const Id& id) {
   const std::uint32_t state = state_of(*id.function);
   Slot* slot = slots_.add(id.digest, id.key, id.hashed);
   slot->function = state;
-  slot->version = functions_[state].floor;
-  ++functions_[state].slots;
+  slot->version = state_at(state).floor;
+  ++state_at(state).slots;
   return slot;
 }
 
@@ -182,18 +178,20 @@ std::uint64_t Table<Payload>::clear_entries(const Filter& filter,
     state.floor = ++changes_;
   };
   if (filter.function != nullptr) {
-    State& state = functions_[state_of(*filter.function)];
+    State& state = state_at(state_of(*filter.function));
     raise(state);
     if (state.slots == 0) return 0;
   } else {
     ++epoch_;
-    for (State& state : functions_) raise(state);
+    for (std::uint32_t index = 0; index < serials_.size(); ++index) {
+      raise(state_at(index));
+    }
   }
   std::uint64_t count = 0;
   for (std::uint32_t index = 0; index < slots_.end(); ++index) {
     Slot& slot = *slots_.slot_at(index);
     if ((slot.flags & Slot::kUsed) == 0) continue;
-    const State& state = functions_[slot.function];
+    const State& state = state_at(slot.function);
     if (filter.function != nullptr && filter.function != state.function) continue;
     if (slot.has_entry() && is_before(slot.stored_at, filter)) {
       removed.push_back(take_entry(slot));
@@ -281,7 +279,7 @@ void Table<Payload>::end_changed(Slot& slot) noexcept {
 template <class Payload>
 void Table<Payload>::settle(Slot& slot) noexcept {
   if ((slot.flags & (Slot::kEntry | Slot::kSide)) != 0) return;
-  if (slot.version == functions_[slot.function].floor) {
+  if (slot.version == state_at(slot.function).floor) {
     free(slot);
   } else if (++gone_ > kGoneBetweenPurges + entries_) {
     purge();
@@ -290,7 +288,7 @@ void Table<Payload>::settle(Slot& slot) noexcept {
 
 template <class Payload>
 void Table<Payload>::free(Slot& slot) noexcept {
-  --functions_[slot.function].slots;
+  --state_at(slot.function).slots;
   slots_.remove(&slot);
 }
 
@@ -303,7 +301,7 @@ void Table<Payload>::purge() noexcept {
     Slot& slot = *slots_.slot_at(index);
     if ((slot.flags & Slot::kUsed) == 0) continue;
     if ((slot.flags & (Slot::kEntry | Slot::kSide)) != 0) continue;
-    functions_[slot.function].floor = ++changes_;
+    state_at(slot.function).floor = ++changes_;
     free(slot);
   }
 }
