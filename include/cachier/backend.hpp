@@ -17,7 +17,7 @@ struct StoreSpec {
   /// `"local"` (or `"pickle"`, its older name) and `"memory"`.
   std::string backend = "local";
   /// For the local store; empty: `default_cache_dir()`. `~` is expanded.
-  std::string cache_dir;
+  std::string cache_dir = {};
 };
 
 /// The store of this spec. Local stores of one directory are one object per process;

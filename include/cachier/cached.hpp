@@ -128,12 +128,12 @@ class Cached<F, std::tuple<P...>> {
   /// or by running the function. What the function throws reaches the caller and is not
   /// stored.
   Handed operator()(const std::remove_cvref_t<P>&... args) const {
-    return call(state_->defaults, args...);
+    return answer(state_->defaults, args...);
   }
 
   /// The same with options for this call.
   Handed call(const CallOptions& options, const std::remove_cvref_t<P>&... args) const {
-    return call(state_->policy_of(options), args...);
+    return answer(state_->policy_of(options), args...);
   }
 
   /// The result, shared instead of copied; from a memory store without any copy.
@@ -209,6 +209,9 @@ class Cached<F, std::tuple<P...>> {
   friend auto cached(std::string_view name, G&& fn, Options options);
 
   struct State {
+    template <class G>
+    explicit State(G&& wrapped) : fn(std::forward<G>(wrapped)) {}
+
     F fn;
     const Function* function = nullptr;
     std::shared_ptr<Store> store;
@@ -244,20 +247,31 @@ class Cached<F, std::tuple<P...>> {
 
   /// The key of one call, for as long as that call.
   struct CallKey {
-    CallKey(const State& state, const std::remove_cvref_t<P>&... args) {
-      encode_call(writer, args...);
-      id.function = state.function;
-      id.digest = digest_of(*state.function, writer.view());
-      kept.emplace(writer.view(), state.hash_keys);
-      id.key = kept->bytes();
-      id.hashed = kept->hashed();
-    }
+    CallKey(const State& state, const std::remove_cvref_t<P>&... args)
+        : kept(written(writer, args...), state.hash_keys),
+          id{.function = state.function,
+             .digest = digest_of(*state.function, writer.view()),
+             .key = kept.bytes(),
+             .hashed = kept.hashed()} {}
     CallKey(const CallKey&) = delete;
     CallKey& operator=(const CallKey&) = delete;
 
     cbor::Writer writer;
-    std::optional<KeptKey> kept;
+    KeptKey kept;
     Id id;
+
+   private:
+    static Bytes written(cbor::Writer& writer, const std::remove_cvref_t<P>&... args) {
+      encode_call(writer, args...);
+      if (writer.size() > kMaxKeySize) {
+        throw Exception(Error(ErrorCode::too_large, "cannot make a key of this call",
+                              "its arguments have " + std::to_string(writer.size()) +
+                                  " bytes, more than " + std::to_string(kMaxKeySize),
+                              "leave large ones out with cachier::ignored, or give a "
+                              "key_encoder that hashes them"));
+      }
+      return writer.view();
+    }
   };
 
   /// One call as the engine sees it. Borrows the arguments.
@@ -476,8 +490,8 @@ class Cached<F, std::tuple<P...>> {
 
   explicit Cached(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
-  Handed call(const engine::Policy& policy,
-              const std::remove_cvref_t<P>&... args) const {
+  Handed answer(const engine::Policy& policy,
+                const std::remove_cvref_t<P>&... args) const {
     const CallKey key(*state_, args...);
     if constexpr (std::same_as<Handed, Result>) {
       if (const auto hit = quick_hit(policy, key)) return *hit;
@@ -548,7 +562,7 @@ requires Cacheable<std::decay_t<G>>
     refuse("wait_for_calc_timeout is negative", "give a time, or zero for no limit");
   }
 
-  auto state = std::make_shared<State>(State{.fn = std::forward<G>(fn)});
+  auto state = std::make_shared<State>(std::forward<G>(fn));
   state->function =
       &Function::intern(function_id(options.key_prefix, name, options.version));
   state->store =

@@ -638,7 +638,7 @@ template <class... Args>
 void encode_call(cbor::Writer& writer, const Args&... args) {
   constexpr std::size_t kIgnored = (0 + ... + (detail::is_ignored<Args> ? 1 : 0));
   writer.array(sizeof...(Args) - kIgnored);
-  const auto encode = [&writer](const auto& argument) {
+  [[maybe_unused]] const auto encode = [&writer](const auto& argument) {
     using T = std::remove_cvref_t<decltype(argument)>;
     if constexpr (!detail::is_ignored<T>) encode_key<T>(writer, argument);
   };

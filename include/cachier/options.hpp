@@ -20,12 +20,12 @@ struct Options {
   std::string backend = "local";
   /// Directory of the local store. Empty: `$XDG_CACHE_HOME/cachier`, else `~/.cachier`;
   /// `~` is expanded. Made when it is needed, for this user alone.
-  std::string cache_dir;
+  std::string cache_dir = {};
   /// Namespace of the stored keys.
   std::string key_prefix = "cachier";
   /// Salts the function's id: bump it when the function gives other answers than
   /// before.
-  std::string version;
+  std::string version = {};
   /// Age after which a value is stale. Zero or below: always.
   Duration stale_after = kNoLimit;
   /// A stale value now, a fresh one the next time: recompute in the background.
@@ -35,7 +35,7 @@ struct Options {
   /// Whether a stored empty `optional` is an answer.
   bool allow_none = false;
   /// Larger encoded values are returned, not stored; equal is stored.
-  std::optional<std::uint64_t> entry_size_limit;
+  std::optional<std::uint64_t> entry_size_limit = {};
   /// Store SHA-256 instead of the arguments: for arguments that are secrets.
   bool hash_stored_keys = false;
 };
@@ -44,12 +44,12 @@ struct Options {
 struct CallOptions {
   /// For this call a value may be no older than this; the strictest of it and
   /// `stale_after` counts.
-  std::optional<Duration> max_age;
+  std::optional<Duration> max_age = {};
   bool skip_cache = false;       ///< neither read nor write
   bool overwrite_cache = false;  ///< do not read; run and store
-  std::optional<Duration> stale_after;
-  std::optional<bool> next_time;
-  std::optional<bool> allow_none;
+  std::optional<Duration> stale_after = {};
+  std::optional<bool> next_time = {};
+  std::optional<bool> allow_none = {};
 };
 
 /// Caching on and off for the whole process; off, calls run their function. Starts off

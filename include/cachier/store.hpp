@@ -86,7 +86,7 @@ struct Ask {
   Duration lease =
       kNoLimit;  ///< for stores with leases: how long the claim holds unrenewed
   /// An entry of this version is as good as none: the caller could not read it.
-  std::optional<Version> unreadable;
+  std::optional<Version> unreadable = {};
 };
 
 /// The answer to `look`.
@@ -130,12 +130,12 @@ struct Change {
   Kind kind = Kind::put;
   Value value;
   /// The claim that is used up (put, release) or renewed.
-  std::optional<Token> token;
+  std::optional<Token> token = {};
   /// For a put without a claim: it happens only if this still holds.
-  std::optional<Basis> basis;
+  std::optional<Basis> basis = {};
   /// For a put that overwrites: it happens only if the function has not been cleared
   /// since this epoch. None of the three: it always happens.
-  std::optional<std::uint64_t> epoch;
+  std::optional<std::uint64_t> epoch = {};
   Outcome outcome = Outcome::none;
   Duration lease = kNoLimit;
 };
@@ -144,7 +144,7 @@ struct Change {
 struct Filter {
   const Function* function = nullptr;
   /// Only entries stored before this, by the store's clock.
-  std::optional<Time> stored_before;
+  std::optional<Time> stored_before = {};
 };
 
 /// One entry as `scan` lists it: everything but the value.
