@@ -1,0 +1,573 @@
+"""The decorator."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import types
+
+from . import _core, _names, config
+from .util import parse_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Literal, ParamSpec, TypeVar
+
+    from .metrics import CacheMetrics
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+    HashFunc = Callable[[tuple[Any, ...], dict[str, Any]], Any]
+
+__all__ = ["DEFAULT_MAX_WORKERS", "MAX_WORKERS_ENVAR_NAME", "cachier"]
+
+MAX_WORKERS_ENVAR_NAME = "CACHIER_MAX_WORKERS"
+DEFAULT_MAX_WORKERS = 8
+
+_LOCAL = ("pickle", "local")
+_SERVERS = {
+    "mongo": "mongetter",
+    "sql": "sql_engine",
+    "redis": "redis_client",
+    "s3": "s3_bucket",
+}
+_NAMES = ("pickle", "memory", *_SERVERS)
+
+_CO_GENERATOR = 0x20
+_CO_COROUTINE = 0x80
+_CO_ITERABLE_COROUTINE = 0x100
+_CO_ASYNC_GENERATOR = 0x200
+_CO_VARARGS = 0x04
+_CO_VARKEYWORDS = 0x08
+
+
+def cachier(
+    hash_func: HashFunc | None = None,
+    hash_params: HashFunc | None = None,
+    backend: str | None = None,
+    mongetter: Callable[[], Any] | Literal[False] | None = None,
+    *,
+    sql_engine: Any = None,
+    redis_client: Any = None,
+    s3_bucket: str | None = None,
+    s3_prefix: str = "cachier",
+    s3_client: Any = None,
+    s3_client_factory: Callable[[], Any] | None = None,
+    s3_region: str | None = None,
+    s3_endpoint_url: str | None = None,
+    s3_config: Any = None,
+    key_prefix: str | None = None,
+    stale_after: datetime.timedelta | None = None,
+    next_time: bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    pickle_reload: bool | None = None,
+    separate_files: bool | None = None,
+    wait_for_calc_timeout: float | None = None,
+    allow_none: bool | None = None,
+    cleanup_stale: bool | None = None,
+    cleanup_interval: datetime.timedelta | None = None,
+    entry_size_limit: int | str | None = None,
+    allow_non_static_methods: bool | None = None,
+    enable_metrics: bool = False,
+    metrics_sampling_rate: float = 1.0,
+    name: str | None = None,
+    version: str | None = None,
+    on_backend_error: Literal["raise", "compute"] | None = None,
+) -> Decorator:
+    """Cache the results of a function.
+
+    All arguments are optional. None stands for the global value
+    (``set_global_params``).
+
+    Parameters
+    ----------
+    hash_func : callable
+        Called as ``hash_func((), kwds)``, with every argument by name and sorted; what
+        it returns is the key of the call.
+    hash_params : callable
+        Old name of ``hash_func``.
+    backend : str
+        ``"pickle"`` (this machine's disk, shared by its processes; the default) or
+        ``"memory"`` (this process, the very objects).
+    mongetter, sql_engine, redis_client : Any
+        For backends that are not in this version yet.
+    s3_bucket, s3_prefix, s3_client, s3_client_factory : Any
+        For a backend that is not in this version yet.
+    s3_region, s3_endpoint_url, s3_config : Any
+        For a backend that is not in this version yet.
+    key_prefix : str
+        Namespace of the stored keys, ``"cachier"`` unless set.
+    stale_after : datetime.timedelta
+        Age after which a result is stale.
+    next_time : bool
+        Hand out what is stale, recompute in the background, be fresh the next time.
+    cache_dir : str or os.PathLike
+        Where the local store lives; ``~`` is expanded.
+    pickle_reload : bool
+        False: this process may answer from its own memory.
+    separate_files : bool
+        One file an entry; not in this version yet.
+    wait_for_calc_timeout : float
+        Longest wait, in seconds, for somebody else's computation; 0: no limit.
+    allow_none : bool
+        Whether a stored None is an answer.
+    cleanup_stale : bool
+        Remove stale entries in the background.
+    cleanup_interval : datetime.timedelta
+        How often, at most.
+    entry_size_limit : int or str
+        Larger results are returned and not stored: bytes, or a text like ``"10MB"``.
+    allow_non_static_methods : bool
+        Allow functions whose first parameter is ``self``; all instances share.
+    enable_metrics : bool
+        Count what happens to the calls.
+    metrics_sampling_rate : float
+        The part of the calls that is counted.
+    name : str
+        Name of the function in the store, instead of module, name and parameters.
+    version : str
+        Salts the function's id: bump it when results are to be computed anew.
+    on_backend_error : {"raise", "compute"}
+        What a call does when its store fails; None: compute where it will pass, raise
+        where it will not.
+
+    Returns
+    -------
+    Decorator
+        To be applied to functions. Applied to the same function again it shares.
+
+    """
+    given = {
+        option: value
+        for option, value in locals().items()
+        if value is not None and _SIGNATURE_DEFAULTS.get(option) != value
+    }
+    return Decorator(given)
+
+
+#: Options with real defaults.
+_SIGNATURE_DEFAULTS = {
+    "s3_prefix": "cachier",
+    "enable_metrics": False,
+    "metrics_sampling_rate": 1.0,
+}
+
+
+class Options:
+    """What a function was decorated with, and what follows from it."""
+
+    __slots__ = (
+        "allow_none",
+        "cache_dpath",
+        "cleanup_interval",
+        "cleanup_stale",
+        "given",
+        "next_time",
+        "stale_after",
+        "wait_for_calc_timeout",
+    )
+
+    def __init__(self, given: dict[str, Any], cache_dpath: str | None) -> None:
+        self.given = given
+        self.cache_dpath = cache_dpath
+        self.stale_after = given.get("stale_after")
+        self.next_time = given.get("next_time")
+        self.wait_for_calc_timeout = given.get("wait_for_calc_timeout")
+        self.allow_none = given.get("allow_none")
+        self.cleanup_stale = given.get("cleanup_stale")
+        self.cleanup_interval = given.get("cleanup_interval")
+
+    def _value(self, name: str) -> Any:
+        value = getattr(self, name)
+        return config.value_of(name) if value is None else value
+
+    def resolve(self) -> tuple[int | None, bool, int | None, bool, bool, bool, int]:
+        """Merge with the global parameters, for the engine; times in nanoseconds."""
+        stale_after = _core.read_timedelta(self._value("stale_after"), "stale_after")
+        interval = _core.read_timedelta(
+            self._value("cleanup_interval"), "cleanup_interval"
+        )
+        return (
+            stale_after,
+            bool(self._value("next_time")),
+            _wait_limit(self._value("wait_for_calc_timeout")),
+            bool(self._value("allow_none")),
+            bool(config.value_of("caching_enabled")),
+            bool(self._value("cleanup_stale")),
+            2**63 - 1 if interval is None else interval,
+        )
+
+
+def _wait_limit(seconds: Any) -> int | None:
+    if isinstance(seconds, datetime.timedelta):
+        seconds = seconds.total_seconds()
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(
+            f"wait_for_calc_timeout must be a number of seconds, not {seconds!r}\n"
+            "  fix: give for instance 2.5, or 0 for no limit"
+        )
+    if not seconds >= 0:
+        raise ValueError(
+            f"wait_for_calc_timeout must be 0 or more, not {seconds!r}\n"
+            "  fix: give a number of seconds, or 0 for no limit"
+        )
+    if seconds == 0 or seconds > 1e9:
+        return None
+    return max(1, int(seconds * 1e9))
+
+
+class Decorator:
+    """What ``cachier(...)`` gives: puts one cache on functions.
+
+    Problems with the options are raised here, not at a call.
+    """
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self._given = given
+        self._hash_func = _hash_func_of(given)
+        backend = _backend_of(given)
+        _check(given)
+        self._size_limit = _size_limit(
+            given.get("entry_size_limit", config.value_of("entry_size_limit"))
+        )
+        directory: str | None = None
+        if backend in _LOCAL:
+            directory = _directory(given.get("cache_dir", config.value_of("cache_dir")))
+        if given.get("separate_files", config.value_of("separate_files")):
+            _warn_of_separate_files()
+        self._backend = backend
+        self._options = Options(given, directory)
+        self._options.resolve()
+        self._store = _core.open_store(backend, directory or "")
+        self._serials: Any = None
+
+    def __call__(self, function: Callable[P, R]) -> _core.CachedFunction[P, R]:
+        """Put the cache on a function.
+
+        Parameters
+        ----------
+        function : callable
+            A function, method or other callable; ``functools.partial`` shares the cache
+            of its function.
+
+        Returns
+        -------
+        CachedFunction
+            To be called in its place.
+
+        Raises
+        ------
+        TypeError
+            If it cannot be cached: not callable, a generator, a coroutine function
+            (not in this version yet), or a method without
+            ``allow_non_static_methods=True``.
+
+        """
+        return self._decorate(function)
+
+    def _decorate(
+        self, function: Callable[P, R], function_id: str | None = None
+    ) -> _core.CachedFunction[P, R]:
+        _refuse_what_is_no_function(function)
+        target, bound, keywords = _unbound(function)
+        _refuse_by_kind(target)
+        parameters, names = _parameters_of(target)
+        is_method = bound is None and names[:1] == ["self"]
+        self._check_method(function, is_method)
+        _warn_of_shadowed_options(function, names)
+        if function_id is None:
+            function_id = _names.function_id(
+                target,
+                ",".join(names[1:] if is_method else names),
+                key_prefix=self._given.get("key_prefix", "cachier"),
+                name=self._given.get("name"),
+                version=self._given.get("version"),
+            )
+            function_id += self._serial_of(target)
+        policy = self._given.get("on_backend_error")
+        cached: _core.CachedFunction[P, R] = _core.CachedFunction(
+            function,
+            self._store,
+            self._options,
+            function_id,
+            getattr(target, "__qualname__", None) or type(target).__qualname__,
+            parameters,
+            1 if is_method else 0,
+            bound,
+            keywords,
+            self._hash_func,
+            self._metrics(),
+            self._size_limit,
+            policy == "raise",
+            policy != "compute",
+        )
+        _look_like(cached, function)
+        return cached
+
+    def _check_method(self, function: Any, is_method: bool) -> None:
+        allowed = self._given.get(
+            "allow_non_static_methods", config.value_of("allow_non_static_methods")
+        )
+        if is_method and not allowed:
+            called = getattr(function, "__qualname__", repr(function))
+            raise TypeError(
+                f"{called} looks like an instance method (its first parameter is "
+                "named self), and all instances would share its cache\n"
+                "  fix: pass allow_non_static_methods=True if results do not depend on "
+                "the instance; else make it a static method or a function"
+            )
+
+    def _serial_of(self, target: Any) -> str:
+        """Tell functions apart that have one name and code: in memory they do not share.
+
+        On disk they do: there, only what outlives the process can tell.
+        """
+        if self._backend != "memory":
+            return ""
+        import weakref
+
+        if self._serials is None:
+            self._serials = weakref.WeakKeyDictionary()
+        try:
+            known = self._serials.get(target)
+            if known is None:
+                known = self._serials[target] = len(self._serials)
+        except TypeError:  # cannot be referred to weakly: it is told by its name
+            return ""
+        return f"/{known}" if known else ""
+
+    def _metrics(self) -> CacheMetrics | None:
+        if not self._given.get("enable_metrics"):
+            return None
+        from .metrics import CacheMetrics
+
+        rate = self._given.get("metrics_sampling_rate", 1.0)
+        return CacheMetrics(sampling_rate=rate)
+
+
+def _hash_func_of(given: dict[str, Any]) -> HashFunc | None:
+    hash_func = given.get("hash_func", config.value_of("hash_func"))
+    if "hash_params" in given:
+        import warnings
+
+        warnings.warn(
+            "hash_params will be removed in a future version; use hash_func instead",
+            DeprecationWarning,
+            stacklevel=5,
+        )
+        hash_func = given["hash_params"]
+    if hash_func is not None and not callable(hash_func):
+        raise TypeError(
+            f"hash_func must be callable, not {hash_func!r}\n"
+            "  fix: give a function of (args, kwds) that returns the key"
+        )
+    return hash_func  # type: ignore[no-any-return]
+
+
+def _backend_of(given: dict[str, Any]) -> str:
+    backend = given.get("backend", config.value_of("backend"))
+    mongetter = given.get("mongetter", config.value_of("mongetter"))
+    if callable(mongetter):
+        backend = "mongo"
+    if not isinstance(backend, str):
+        raise TypeError(
+            f"backend must be a str, not {type(backend).__name__}\n"
+            f"  fix: use one of {', '.join(_NAMES)}"
+        )
+    if backend in _SERVERS:
+        raise ValueError(
+            f"backend {backend!r} is not in this version yet\n"
+            "  fix: use 'pickle' or 'memory'"
+        )
+    if backend not in _LOCAL and backend != "memory" and "://" not in backend:
+        raise ValueError(
+            f"specified an invalid core: {backend}\n"
+            f"  fix: use one of {', '.join(_NAMES)}"
+        )
+    return backend
+
+
+def _check(given: dict[str, Any]) -> None:
+    for option in ("key_prefix", "name", "version"):
+        value = given.get(option)
+        if value is not None and not isinstance(value, str):
+            raise TypeError(
+                f"{option} must be a str, not {value!r}\n"
+                f"  fix: write for instance {option}={str(value)!r}"
+            )
+    if given.get("name") == "":
+        raise ValueError(
+            "name must not be empty\n  fix: leave it out, or give the name in the store"
+        )
+    policy = given.get("on_backend_error")
+    if policy not in (None, "raise", "compute"):
+        raise ValueError(
+            f"on_backend_error must be 'raise' or 'compute', not {policy!r}\n"
+            "  fix: leave it out, or use one of the two"
+        )
+    rate = given.get("metrics_sampling_rate", 1.0)
+    if given.get("enable_metrics") and not 0 <= rate <= 1:
+        raise ValueError(
+            f"metrics_sampling_rate must be between 0 and 1, not {rate!r}\n"
+            "  fix: give the part of the calls that is to be counted"
+        )
+
+
+def _size_limit(limit: int | str | None) -> int | None:
+    size = parse_bytes(limit)
+    if size is None:
+        return None
+    if size < 0:
+        raise ValueError(
+            f"entry_size_limit must be 0 or more, not {limit!r}\n"
+            "  fix: give a number of bytes, or a text like '10MB'"
+        )
+    return min(size, 2**64 - 2)
+
+
+def _directory(directory: Any) -> str:
+    try:
+        path = os.fspath(directory)
+    except TypeError:
+        path = None
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    if path is None or not path or "\0" in path:
+        raise (TypeError if path is None else ValueError)(
+            f"cache_dir must be the path of a directory, not {directory!r}\n"
+            "  fix: give a str or a pathlib.Path, or leave it out"
+        )
+    return os.path.expanduser(path)
+
+
+def _warn_of_separate_files() -> None:
+    import warnings
+
+    from ._errors import CachierWarning
+
+    warnings.warn(
+        "separate_files is not in this version yet: entries go to the database of the "
+        "cache directory",
+        CachierWarning,
+        stacklevel=4,
+    )
+
+
+def _refuse_what_is_no_function(function: Any) -> None:
+    if isinstance(function, (staticmethod, classmethod)):
+        kind = type(function).__name__
+        raise TypeError(
+            f"a {kind} cannot be cached as it is\n"
+            f"  fix: write @{kind} above @cachier(...), not below"
+        )
+    if not callable(function):
+        raise TypeError(
+            f"only what can be called can be cached, not {function!r}\n"
+            "  fix: write @cachier() with its parentheses, above the function"
+        )
+
+
+def _unbound(
+    function: Any,
+) -> tuple[Any, tuple[Any, ...] | None, dict[str, Any] | None]:
+    """Give what is behind a callable, and the arguments that it adds to each call."""
+    if isinstance(function, types.FunctionType):
+        return function, None, None
+    if isinstance(function, types.MethodType):
+        return function.__func__, (function.__self__,), None
+    if hasattr(function, "func") and hasattr(function, "keywords"):
+        import functools
+
+        if type(function) is functools.partial:
+            target, bound, _ = _unbound(function.func)
+            return target, (bound or ()) + function.args, function.keywords
+    call = getattr(type(function), "__call__", None)
+    if isinstance(call, types.FunctionType):
+        return call, (function,), None
+    return function, None, None
+
+
+def _refuse_by_kind(target: Any) -> None:
+    inner = target
+    while hasattr(inner, "__wrapped__"):
+        inner = inner.__wrapped__
+    code = getattr(inner, "__code__", None)
+    flags = getattr(code, "co_flags", 0)
+    called = getattr(target, "__qualname__", repr(target))
+    if flags & (_CO_GENERATOR | _CO_ASYNC_GENERATOR) and not (
+        flags & _CO_ITERABLE_COROUTINE
+    ):
+        raise TypeError(
+            f"{called} is a generator: what it gives is used up by whoever reads it "
+            "first, and cannot be cached\n"
+            "  fix: cache a function that returns a list of the items"
+        )
+    if flags & (_CO_COROUTINE | _CO_ITERABLE_COROUTINE):
+        raise TypeError(
+            f"{called} is a coroutine function, which is not supported in this version "
+            "yet\n"
+            "  fix: cache a plain function, and call it in a thread "
+            "(asyncio.to_thread)"
+        )
+
+
+def _parameters_of(target: Any) -> tuple[Any, list[str]]:
+    """Give what the engine reads the parameters from, and their names as in an id."""
+    if isinstance(target, types.FunctionType) and "__wrapped__" not in target.__dict__:
+        code = target.__code__
+        names = list(code.co_varnames)
+        positional, keyword_only = code.co_argcount, code.co_kwonlyargcount
+        end = positional + keyword_only
+        listed = names[:positional]
+        if code.co_flags & _CO_VARARGS:
+            listed.append("*" + names[end])
+            end += 1
+        listed += names[positional : positional + keyword_only]
+        if code.co_flags & _CO_VARKEYWORDS:
+            listed.append("**" + names[end])
+        return target, listed
+    from ._signature import describe
+
+    described = describe(target)
+    stars = {2: "*", 4: "**"}
+    return described, [stars.get(kind, "") + name for name, kind, _ in described]
+
+
+def _warn_of_shadowed_options(function: Any, names: list[str]) -> None:
+    shadowed = [name for name in names if _core.is_call_option(name)]
+    if not shadowed:
+        return
+    import warnings
+
+    from ._errors import CachierWarning
+
+    warnings.warn(
+        f"{getattr(function, '__qualname__', function)!s}() has a parameter named "
+        f"{shadowed[0]!r}, which is an option of a call of cachier's: given by "
+        "keyword, it does not reach the function\n"
+        "  fix: give it by position, or rename it",
+        CachierWarning,
+        stacklevel=4,
+    )
+
+
+def _look_like(cached: Any, function: Any) -> None:
+    for name in (
+        "__module__",
+        "__name__",
+        "__qualname__",
+        "__doc__",
+        "__annotations__",
+        "__type_params__",
+    ):
+        try:
+            value = getattr(function, name)
+        except AttributeError:
+            continue
+        setattr(cached, name, value)
+    attributes = getattr(function, "__dict__", None)
+    if attributes:
+        cached.__dict__.update(attributes)
+    cached.__wrapped__ = function

@@ -1,0 +1,392 @@
+#include "cached.hpp"
+
+#include <cachier/cbor.hpp>
+#include <cachier/key.hpp>
+
+#include <algorithm>
+#include <utility>
+
+#include "key_walk.hpp"
+#include "refresh.hpp"
+#include "report.hpp"
+#include "value_codec.hpp"
+#include "work.hpp"
+
+namespace cachier::python {
+
+std::uint64_t settings_epoch = 1;
+
+namespace {
+
+/// An attribute of what `resolve()` gives: a duration in nanoseconds, None: no limit.
+bool read_limit(PyObject* number, Duration& limit) {
+  if (number == Py_None) {
+    limit = kNoLimit;
+    return true;
+  }
+  int overflow = 0;
+  const long long count = PyLong_AsLongLongAndOverflow(number, &overflow);
+  if (count == -1 && PyErr_Occurred() != nullptr) return false;
+  limit = overflow > 0 ? kNoLimit : (overflow < 0 ? Duration::min() : Duration(count));
+  return true;
+}
+
+/// Says which argument has no key, why, and what to do. Keeps what was raised as the
+/// cause; what is not an `Exception` goes on as it is.
+void raise_unkeyable(const Cached& cached, const char* part, PyObject* name,
+                     const std::string& reason) {
+  Raised cause = Raised::take();
+  if (cause && !cause.is(PyExc_Exception)) {
+    cause.restore();
+    return;
+  }
+  const Ref why = cause ? Ref::steal(PyUnicode_FromFormat(
+                              "%.100s: %S", Py_TYPE(cause.get())->tp_name, cause.get()))
+                        : Ref::steal(PyUnicode_FromString(reason.c_str()));
+  if (!why) return;
+  PyErr_Format(
+      PyExc_TypeError,
+      "cannot make a key of %s '%U' of %s()\n"
+      "  cause: %U\n"
+      "  fix:   give its class a __cachier_key__ method that returns what tells "
+      "one object from another, or make the key yourself with "
+      "cachier(hash_func=...), where an argument can be left out",
+      part, name, cached.name.c_str(), why.get());
+  if (!cause) return;
+  Raised raised = Raised::take();
+  PyException_SetCause(raised.get(), Py_NewRef(cause.get()));
+  raised.restore();
+}
+
+bool write_argument(const Cached& cached, KeyWalk& walk, cbor::Writer& writer,
+                    PyObject* value, PyObject* name) {
+  if (write_simple(writer, value)) return true;
+  if (walk.write(value) && writer.size() <= kMaxKeySize) return true;
+  raise_unkeyable(cached, "argument", name,
+                  walk.reason().empty() ? "the key is too large" : walk.reason());
+  return false;
+}
+
+bool write_bound(const Cached& cached, const Bound& bound, cbor::Writer& writer) {
+  const Parameters& parameters = cached.parameters;
+  KeyWalk walk(writer);
+  writer.array(parameters.count() - parameters.unkeyed);
+  for (std::size_t at = parameters.unkeyed; at < parameters.count(); ++at) {
+    if (!write_argument(cached, walk, writer, bound.slots[at],
+                        parameters.names[at].get())) {
+      return false;
+    }
+  }
+  if (bound.surplus_count == 0 && bound.extra.empty()) return true;
+  writer.array(bound.surplus_count);
+  for (std::size_t at = 0; at < bound.surplus_count; ++at) {
+    if (!write_argument(cached, walk, writer, bound.surplus[at],
+                        parameters.surplus_name.get())) {
+      return false;
+    }
+  }
+  if (bound.extra.empty()) return true;
+  writer.map(bound.extra.size());
+  cbor::Sorter sorter(writer);
+  for (const auto& [name, value] : bound.extra) {
+    sorter.item();
+    if (!write_str(writer, name) ||
+        !write_argument(cached, walk, writer, value, name)) {
+      return false;
+    }
+  }
+  sorter.finish();
+  return true;
+}
+
+/// The `kwds` that a `hash_func` gets: every argument under a name, sorted by name.
+Ref arguments_by_name(const Cached& cached, const Bound& bound) {
+  const Parameters& parameters = cached.parameters;
+  Ref all = Ref::steal(PyDict_New());
+  if (!all) return {};
+  for (std::size_t at = parameters.unkeyed; at < parameters.count(); ++at) {
+    if (PyDict_SetItem(all.get(), parameters.names[at].get(), bound.slots[at]) < 0) {
+      return {};
+    }
+  }
+  for (std::size_t at = 0; at < bound.surplus_count; ++at) {
+    const std::string name = "__varargs_" + std::to_string(at) + "__";
+    if (PyDict_SetItemString(all.get(), name.c_str(), bound.surplus[at]) < 0) return {};
+  }
+  for (const auto& [name, value] : bound.extra) {
+    if (PyDict_SetItem(all.get(), name, value) < 0) return {};
+  }
+  const Ref names = Ref::steal(PyDict_Keys(all.get()));
+  if (!names || PyList_Sort(names.get()) < 0) return {};
+  Ref sorted = Ref::steal(PyDict_New());
+  for (Py_ssize_t at = 0; sorted && at < PyList_GET_SIZE(names.get()); ++at) {
+    PyObject* const name = PyList_GET_ITEM(names.get(), at);
+    PyObject* const value = PyDict_GetItemWithError(all.get(), name);
+    if (value == nullptr || PyDict_SetItem(sorted.get(), name, value) < 0) return {};
+  }
+  return sorted;
+}
+
+bool write_own_key(const Cached& cached, const Bound& bound, cbor::Writer& writer) {
+  const Ref keywords = arguments_by_name(cached, bound);
+  const Ref empty = keywords ? Ref::steal(PyTuple_New(0)) : Ref();
+  if (!empty) return false;
+  const Ref key = Ref::steal(PyObject_CallFunctionObjArgs(
+      cached.hash_func.get(), empty.get(), keywords.get(), nullptr));
+  if (!key) return false;
+  writer.tag(static_cast<std::uint64_t>(Tag::hash_func));
+  KeyWalk walk(writer);
+  if (write_simple(writer, key.get()) || walk.write(key.get())) return true;
+  const Ref name = Ref::steal(PyUnicode_FromString("hash_func"));
+  if (name) raise_unkeyable(cached, "what was returned by", name.get(), walk.reason());
+  return false;
+}
+
+/// The arguments of a call with those that a partial binds.
+bool merge_bound(const Cached& cached, const Arguments& arguments,
+                 OwnedArguments& merged) {
+  PyObject* const first = cached.bound_arguments.get();
+  for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(first); ++at) {
+    merged.add_positional(PyTuple_GET_ITEM(first, at));
+  }
+  for (std::size_t at = 0; at < arguments.positional; ++at) {
+    merged.add_positional(arguments.values[at]);
+  }
+  if (cached.bound_keywords) {
+    Py_ssize_t position = 0;
+    PyObject *name = nullptr, *value = nullptr;
+    while (PyDict_Next(cached.bound_keywords.get(), &position, &name, &value) != 0) {
+      if (!merged.add_keyword(name, value)) return false;
+    }
+  }
+  for (std::size_t at = 0; at < arguments.keyword_count(); ++at) {
+    if (!merged.add_keyword(arguments.keyword(at), arguments.keyword_value(at))) {
+      return false;
+    }
+  }
+  return merged.finish_keywords();
+}
+
+PyObject* call_uncached(const Cached& cached, const Arguments& arguments) {
+  return PyObject_Vectorcall(cached.function.get(), arguments.values,
+                             arguments.positional, arguments.keywords);
+}
+
+/// What this call wants of the engine.
+engine::Policy policy_of(const Cached& cached, const CallOptions& options) {
+  const Settings& settings = cached.settings;
+  engine::Policy policy;
+  policy.max_age = options.stale_after.value_or(settings.stale_after);
+  if (options.max_age) policy.max_age = std::min(policy.max_age, *options.max_age);
+  policy.wait_limit = settings.wait_limit;
+  policy.size_limit = cached.size_limit;
+  policy.next_time = options.next_time.value_or(settings.next_time);
+  policy.allow_none = options.allow_none.value_or(settings.allow_none);
+  policy.overwrite = options.overwrite_cache;
+  policy.raise_outages = cached.raise_outages;
+  policy.raise_refusals = cached.raise_refusals;
+  return policy;
+}
+
+void clean_up_if_due(PyObject* self, const CallOptions& options) {
+  Cached& cached = cached_of(self);
+  const Settings& settings = cached.settings;
+  if (!options.cleanup_stale.value_or(settings.cleanup_stale)) return;
+  const Duration stale_after = options.stale_after.value_or(settings.stale_after);
+  if (stale_after == kNoLimit) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < cached.next_cleanup) return;
+  const Duration interval =
+      options.cleanup_interval.value_or(settings.cleanup_interval);
+  constexpr Duration kLongest = std::chrono::hours(24 * 3650);
+  cached.next_cleanup = now + std::clamp(interval, Duration::zero(), kLongest);
+  start_cleanup_of(self, stale_after);
+}
+
+/// Key, digest and what is kept of the key, for as long as the writer is left alone.
+struct Placed {
+  Placed(const Cached& cached, const cbor::Writer& writer)
+      : kept(writer.view(), cached.hide_keys),
+        id{cached.id, digest_of(*cached.id, writer.view()), kept.bytes(),
+           kept.hashed()} {}
+
+  KeptKey kept;
+  Id id;
+};
+
+}  // namespace
+
+bool Cached::read_settings() {
+  const std::uint64_t epoch = settings_epoch;
+  const Ref resolved =
+      Ref::steal(PyObject_CallMethod(options.get(), "resolve", nullptr));
+  if (!resolved) return false;
+  PyObject *stale = nullptr, *wait = nullptr, *interval = nullptr;
+  int refresh = 0, none = 0, on = 0, cleanup = 0;
+  if (!PyArg_ParseTuple(resolved.get(), "OpOpppO", &stale, &refresh, &wait, &none, &on,
+                        &cleanup, &interval)) {
+    return false;
+  }
+  Settings read;
+  if (!read_limit(stale, read.stale_after) || !read_limit(wait, read.wait_limit) ||
+      !read_limit(interval, read.cleanup_interval)) {
+    return false;
+  }
+  read.next_time = refresh != 0;
+  read.allow_none = none != 0;
+  read.enabled = on != 0;
+  read.cleanup_stale = cleanup != 0;
+  settings = read;
+  settings_seen = epoch;
+  quick = live != nullptr && !hash_func && !bound_arguments && !metrics && !hide_keys &&
+          read.enabled && !read.cleanup_stale && parameters.function;
+  return true;
+}
+
+Keyed write_key(const Cached& cached, const Arguments& arguments,
+                cbor::Writer& writer) {
+  OwnedArguments merged;
+  Arguments all = arguments;
+  if (cached.bound_arguments) {
+    if (!merge_bound(cached, arguments, merged)) return Keyed::failed;
+    all = merged.view();
+  }
+  Bound bound(cached.parameters);
+  if (!cached.parameters.bind(all, bound)) {
+    return PyErr_Occurred() != nullptr ? Keyed::failed : Keyed::refused;
+  }
+  const bool written = cached.hash_func ? write_own_key(cached, bound, writer)
+                                        : write_bound(cached, bound, writer);
+  return written ? Keyed::made : Keyed::failed;
+}
+
+PyObject* call_cached(PyObject* self, const Arguments& given) {
+  Cached& cached = cached_of(self);
+  if (!cached.update_settings()) return nullptr;
+  Arguments arguments = given;
+  CallOptions options;
+  Stripped stripped;
+  if (arguments.keywords != nullptr && !stripped.take(arguments, options)) {
+    return nullptr;
+  }
+  if (!cached.settings.enabled || options.skip_cache) {
+    return call_uncached(cached, arguments);
+  }
+
+  cbor::Writer key;
+  switch (write_key(cached, arguments, key)) {
+    case Keyed::made:
+      break;
+    case Keyed::refused:
+      return call_uncached(cached, arguments);
+    case Keyed::failed:
+      return nullptr;
+  }
+  const Placed placed(cached, key);
+  const engine::Policy policy = policy_of(cached, options);
+  clean_up_if_due(self, options);
+  if (cached.live != nullptr && !policy.overwrite && !options.verbose &&
+      !cached.metrics) {
+    PyObject* const found =
+        cached.live->find(*cached.id, placed.id.digest, placed.id.key, placed.id.hashed,
+                          policy.max_age, policy.allow_none);
+    if (found != nullptr) {
+      cached.counters.hits.fetch_add(1, std::memory_order_relaxed);
+      return Py_NewRef(found);
+    }
+  }
+
+  // The object may be gone before the call is over; what it is made of must not.
+  const Ref kept = Ref::borrow(self);
+  PyObject* result = nullptr;
+  {
+    PythonWork work(self, arguments, options.verbose);
+    result = work.finish(
+        engine::call(cached.store, placed.id, policy, work, &cached.counters));
+  }
+  drop_what_is_dead();
+  return result;
+}
+
+PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) {
+  Cached& cached = cached_of(self);
+  if (!cached.update_settings()) return nullptr;
+  cbor::Writer key;
+  switch (write_key(cached, arguments, key)) {
+    case Keyed::made:
+      break;
+    case Keyed::refused:
+      PyErr_Format(PyExc_TypeError,
+                   "cannot precache a value of %s(): the arguments do not fit its "
+                   "parameters\n  fix: give them as in a call, and the value as "
+                   "value_to_cache=",
+                   cached.name.c_str());
+      return nullptr;
+    case Keyed::failed:
+      return nullptr;
+  }
+  const Placed placed(cached, key);
+  Result<Value> stored = [&]() -> Result<Value> {
+    const bool sized = cached.size_limit != std::numeric_limits<std::uint64_t>::max();
+    if (cached.live == nullptr || sized) {
+      Result<Value> encoded = encode_value(value, cached.size_limit);
+      if (cached.live == nullptr) return encoded;
+      PyErr_Clear();
+      if (!encoded && encoded.error() == ErrorCode::too_large) return encoded;
+    }
+    Value live = Value::of_object(share_object(value));
+    live.set_none(value == Py_None);
+    return live;
+  }();
+  if (!stored) {
+    if (PyErr_Occurred() != nullptr) return nullptr;
+    return Py_NewRef(value);
+  }
+  const engine::Policy policy = policy_of(cached, {});
+  const Result<Version> put =
+      engine::precache(*cached.store, placed.id, std::move(*stored), policy);
+  drop_what_is_dead();
+  if (!put && !(put.error() == ErrorCode::claim_lost)) {
+    const bool refused = put.error() == ErrorCode::refused;
+    if (refused ? cached.raise_refusals : cached.raise_outages) {
+      return raise_error(put.error());
+    }
+    report_failure(cached, put.error());
+  }
+  return Py_NewRef(value);
+}
+
+PyObject* raise_error(const Error& error) {
+  PyObject* type = PyExc_RuntimeError;
+  switch (error.code()) {
+    case ErrorCode::invalid_argument:
+    case ErrorCode::too_large:
+      type = PyExc_ValueError;
+      break;
+    case ErrorCode::unsupported:
+      type = PyExc_TypeError;
+      break;
+    case ErrorCode::refused:
+      type = PyExc_PermissionError;
+      break;
+    case ErrorCode::deadline_exceeded:
+      type = PyExc_TimeoutError;
+      break;
+    case ErrorCode::unavailable:
+    case ErrorCode::corrupt:
+    case ErrorCode::version_mismatch:
+      type = PyExc_OSError;
+      break;
+    case ErrorCode::claim_lost:
+    case ErrorCode::internal:
+      break;
+  }
+  PyErr_SetString(type, error.message().c_str());
+  return nullptr;
+}
+
+void report_failure(const Cached& cached, const Error& error) noexcept {
+  report_store_failure(cached.store->location(), error.message());
+}
+
+}  // namespace cachier::python

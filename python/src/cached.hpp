@@ -1,0 +1,110 @@
+#pragma once
+
+/// One cached function: all that its calls need.
+
+#include "python.hpp"
+
+#include <cachier/cbor.hpp>
+#include <cachier/engine.hpp>
+#include <cachier/entry.hpp>
+#include <cachier/metrics.hpp>
+#include <cachier/store.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+
+#include "call_options.hpp"
+#include "live_store.hpp"
+#include "parameters.hpp"
+
+namespace cachier::python {
+
+/// What the function and the program have set, merged. Read anew when either changed.
+struct Settings {
+  Duration stale_after = kNoLimit;
+  Duration wait_limit = kNoLimit;
+  Duration cleanup_interval = std::chrono::hours(24);
+  bool next_time = false;
+  bool allow_none = false;
+  bool enabled = true;
+  bool cleanup_stale = false;
+};
+
+/// Raised when settings of the program change. Under the GIL.
+extern std::uint64_t settings_epoch;
+
+struct Cached {
+  Ref function;  ///< what is called
+  Ref store_handle;
+  Ref options;    ///< `resolve()` of it gives the settings
+  Ref hash_func;  ///< empty: keys are made here
+  Ref metrics;    ///< empty: none
+  /// What a partial or a bound method adds before and beside the arguments of a call;
+  /// part of the key. Empty: nothing.
+  Ref bound_arguments, bound_keywords;
+  std::string name;  ///< for messages
+  Parameters parameters;
+  const Function* id = nullptr;
+  std::shared_ptr<Store> store;
+  LiveStore* live = nullptr;  ///< the same store, if it keeps objects
+  std::uint64_t size_limit = std::numeric_limits<std::uint64_t>::max();
+  bool hide_keys = false;
+  bool raise_outages = false;
+  bool raise_refusals = true;
+  bool plain = false;  ///< a plain function: what does not bind, it refuses itself
+  Counters counters;
+
+  Settings settings;
+  std::uint64_t settings_seen = 0;  ///< of `settings_epoch`
+  bool quick = false;               ///< a hit needs nothing but key and store
+  std::chrono::steady_clock::time_point next_cleanup{};
+
+  /// Reads the settings if they have changed. False: an exception is set.
+  [[nodiscard]] bool update_settings() {
+    return settings_seen == settings_epoch || read_settings();
+  }
+
+ private:
+  [[nodiscard]] bool read_settings();
+};
+
+/// What came of making a key.
+enum class Keyed : std::uint8_t {
+  made,
+  refused,  ///< the arguments do not fit the function
+  failed,   ///< an exception is set
+};
+
+/// Writes the key of a call.
+[[nodiscard]] Keyed write_key(const Cached& cached, const Arguments& arguments,
+                              cbor::Writer& writer);
+
+/// The object in Python: a function with `cached` behind it.
+struct CachedFunction {
+  PyObject_HEAD vectorcallfunc vectorcall;
+  PyObject* attributes;
+  PyObject* weak_references;
+  Cached* cached;
+};
+
+[[nodiscard]] inline Cached& cached_of(PyObject* function) noexcept {
+  return *reinterpret_cast<CachedFunction*>(function)->cached;
+}
+
+/// Answers a call of `self`, whatever it asks for.
+[[nodiscard]] PyObject* call_cached(PyObject* self, const Arguments& arguments);
+
+/// Stores `value` as the result of a call. Null: an exception is set.
+[[nodiscard]] PyObject* precache(PyObject* self, const Arguments& arguments,
+                                 PyObject* value);
+
+/// The exception that callers get for an error of a store. Sets it, gives null.
+PyObject* raise_error(const Error& error);
+
+/// Warns, once a store, of a failure that calls get over.
+void report_failure(const Cached& cached, const Error& error) noexcept;
+
+}  // namespace cachier::python

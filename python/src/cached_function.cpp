@@ -1,0 +1,365 @@
+/// `cachier._core.CachedFunction`: what `cachier(...)` makes of a function, after the
+/// manner of what `functools.lru_cache` makes.
+
+#include "python.hpp"
+
+#include <structmember.h>
+
+#include <cachier/cbor.hpp>
+#include <cachier/key.hpp>
+
+#include <new>
+
+#include "cached.hpp"
+#include "key_walk.hpp"
+#include "objects.hpp"
+#include "report.hpp"
+#include "value_codec.hpp"
+
+namespace cachier::python {
+
+PyTypeObject* cached_function_type = nullptr;
+
+namespace {
+
+constexpr auto kTimeout = std::chrono::seconds(5);
+
+CachedFunction& object_at(PyObject* self) noexcept {
+  return *reinterpret_cast<CachedFunction*>(self);
+}
+
+/// A hit in memory of a call by position with simple arguments, or null: it is
+/// something else. No allocation, no Python code, no release of the GIL.
+PyObject* find_quickly(Cached& cached, PyObject* const* values, std::size_t count) {
+  const Parameters& parameters = cached.parameters;
+  const std::size_t all = parameters.positional;
+  if (count > all || parameters.count() != all) return nullptr;
+  cbor::Writer key;
+  key.array(all - parameters.unkeyed);
+  for (std::size_t at = parameters.unkeyed; at < count; ++at) {
+    if (!write_simple(key, values[at])) return nullptr;
+  }
+  if (count < all) {
+    PyObject* const defaults = PyFunction_GET_DEFAULTS(parameters.function.get());
+    if (defaults == nullptr) return nullptr;
+    const auto size = static_cast<std::size_t>(PyTuple_GET_SIZE(defaults));
+    if (all - count > size || count < parameters.unkeyed) return nullptr;
+    for (std::size_t at = count; at < all; ++at) {
+      PyObject* const value =
+          PyTuple_GET_ITEM(defaults, static_cast<Py_ssize_t>(at + size - all));
+      if (!write_simple(key, value)) return nullptr;
+    }
+  }
+  const Bytes bytes = key.view();
+  if (bytes.size() > kMaxKeptKey) return nullptr;
+  PyObject* const found =
+      cached.live->find(*cached.id, digest_of(*cached.id, bytes), bytes, false,
+                        cached.settings.stale_after, cached.settings.allow_none);
+  if (found == nullptr) return nullptr;
+  cached.counters.hits.fetch_add(1, std::memory_order_relaxed);
+  return Py_NewRef(found);
+}
+
+PyObject* call(PyObject* self, PyObject* const* values, std::size_t count,
+               PyObject* keywords) {
+  Cached& cached = cached_of(self);
+  const auto positional = static_cast<std::size_t>(PyVectorcall_NARGS(count));
+  try {
+    if (keywords == nullptr && cached.quick && cached.settings_seen == settings_epoch)
+        [[likely]] {
+      PyObject* const found = find_quickly(cached, values, positional);
+      if (found != nullptr) [[likely]] {
+        return found;
+      }
+    }
+    return call_cached(self, {values, positional, keywords});
+  } catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
+  }
+}
+
+// Management
+// ---------------------------------------------------------------------------
+
+PyObject* clear(PyObject* self, Clear what) {
+  const Cached& cached = cached_of(self);
+  Filter filter;
+  filter.function = cached.id;
+  const auto cleared =
+      cached.store->clear(filter, what, std::chrono::steady_clock::now() + kTimeout);
+  drop_what_is_dead();
+  if (!cleared) return raise_error(cleared.error());
+  return Py_NewRef(Py_None);
+}
+
+PyObject* clear_cache(PyObject* self, PyObject*) { return clear(self, Clear::entries); }
+PyObject* clear_being_calculated(PyObject* self, PyObject*) {
+  return clear(self, Clear::claims);
+}
+
+PyObject* cache_dpath(PyObject* self, PyObject*) {
+  return PyObject_GetAttrString(cached_of(self).options.get(), "cache_dpath");
+}
+
+PyObject* precache_value(PyObject* self, PyObject* const* values, Py_ssize_t count,
+                         PyObject* keywords) {
+  Arguments given{values, static_cast<std::size_t>(count), keywords};
+  OwnedArguments rest;
+  PyObject* value = nullptr;
+  for (std::size_t at = 0; at < given.positional; ++at) {
+    rest.add_positional(given.values[at]);
+  }
+  for (std::size_t at = 0; at < given.keyword_count(); ++at) {
+    PyObject* const name = given.keyword(at);
+    if (PyUnicode_CompareWithASCIIString(name, "value_to_cache") == 0) {
+      value = given.keyword_value(at);
+    } else if (!rest.add_keyword(name, given.keyword_value(at))) {
+      return nullptr;
+    }
+  }
+  if (value == nullptr) {
+    PyErr_SetString(
+        PyExc_TypeError,
+        "precache_value() needs the value to store\n"
+        "  fix: give it as value_to_cache=, after the arguments of the call");
+    return nullptr;
+  }
+  if (!rest.finish_keywords()) return nullptr;
+  return precache(self, rest.view(), value);
+}
+
+PyObject* reduce_ex(PyObject* self, PyObject* protocol) {
+  const Ref module = Ref::steal(PyImport_ImportModule("cachier._pickling"));
+  return module ? PyObject_CallMethod(module.get(), "reduce", "OO", self, protocol)
+                : nullptr;
+}
+
+PyObject* copy(PyObject* self, PyObject*) { return Py_NewRef(self); }
+
+// What others ask a function for
+// -------------------------------------------------------
+
+PyObject* get_of_function(PyObject* self, void* name) {
+  return PyObject_GetAttrString(cached_of(self).function.get(),
+                                static_cast<const char*>(name));
+}
+
+PyObject* get_metrics(PyObject* self, void*) {
+  const Ref& metrics = cached_of(self).metrics;
+  return Py_NewRef(metrics ? metrics.get() : Py_None);
+}
+
+PyObject* get_function_id(PyObject* self, void*) {
+  const std::string& id = cached_of(self).id->id();
+  return PyUnicode_DecodeUTF8(id.data(), static_cast<Py_ssize_t>(id.size()), "replace");
+}
+
+PyObject* get_options(PyObject* self, void*) {
+  return Py_NewRef(cached_of(self).options.get());
+}
+
+PyObject* get_counters(PyObject* self, void*) {
+  const Counters& counters = cached_of(self).counters;
+  const auto read = [](const std::atomic<std::uint64_t>& counter) {
+    return static_cast<unsigned long long>(counter.load(std::memory_order_relaxed));
+  };
+  return Py_BuildValue(
+      "{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "hits", read(counters.hits),
+      "misses", read(counters.misses), "stale_hits", read(counters.stale_hits),
+      "recalculations", read(counters.recalculations), "waits", read(counters.waits),
+      "wait_timeouts", read(counters.wait_timeouts), "size_rejections",
+      read(counters.size_rejections), "damaged", read(counters.damaged), "unreadable",
+      read(counters.unreadable), "lost_claims", read(counters.lost_claims),
+      "store_errors", read(counters.store_errors));
+}
+
+PyObject* represent(PyObject* self) {
+  const Ref name = Ref::steal(PyObject_GetAttrString(self, "__qualname__"));
+  if (!name) {
+    PyErr_Clear();
+    return PyUnicode_FromFormat("<cached function of %R>",
+                                cached_of(self).function.get());
+  }
+  return PyUnicode_FromFormat("<cached function %S at %p>", name.get(), self);
+}
+
+PyObject* get_bound(PyObject* self, PyObject* object, PyObject*) {
+  if (object == nullptr || object == Py_None) return Py_NewRef(self);
+  return bind_function(self, object);
+}
+
+// Life
+// ---------------------------------------------------------------------------------
+
+/// CachedFunction(function, store, options, function_id, name, parameters, unkeyed,
+/// bound_arguments, bound_keywords, hash_func, metrics, size_limit, raise_outages,
+/// raise_refusals): see `_core.pyi`.
+PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
+  static const char* names[] = {
+      "function",   "store",      "options",         "function_id",    "name",
+      "parameters", "unkeyed",    "bound_arguments", "bound_keywords", "hash_func",
+      "metrics",    "size_limit", "raise_outages",   "raise_refusals", nullptr};
+  PyObject *function = nullptr, *store = nullptr, *options = nullptr, *name = nullptr,
+           *id = nullptr, *parameters = nullptr, *bound = nullptr,
+           *bound_keywords = nullptr, *hash_func = nullptr, *metrics = nullptr,
+           *size_limit = nullptr;
+  Py_ssize_t unkeyed = 0;
+  int raise_outages = 0, raise_refusals = 1;
+  if (!PyArg_ParseTupleAndKeywords(
+          arguments, keywords, "OO!OUUOnOOOOOpp:CachedFunction",
+          const_cast<char**>(names), &function, store_handle_type, &store, &options,
+          &id, &name, &parameters, &unkeyed, &bound, &bound_keywords, &hash_func,
+          &metrics, &size_limit, &raise_outages, &raise_refusals)) {
+    return nullptr;
+  }
+  const auto given = [](PyObject* object) {
+    return object == Py_None ? Ref() : Ref::borrow(object);
+  };
+  auto cached = std::make_unique<Cached>();
+  cached->function = Ref::borrow(function);
+  cached->store_handle = Ref::borrow(store);
+  cached->options = Ref::borrow(options);
+  cached->hash_func = given(hash_func);
+  cached->metrics = given(metrics);
+  cached->bound_arguments = given(bound);
+  cached->bound_keywords = given(bound_keywords);
+  cached->name = utf8_of(name);
+  const std::string_view id_text = utf8_of(id);
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  const bool plain = PyFunction_Check(parameters);
+  if (plain ? !cached->parameters.read_code(parameters)
+            : !cached->parameters.read_description(parameters)) {
+    return nullptr;
+  }
+  cached->plain = plain;
+  cached->parameters.unkeyed = static_cast<std::size_t>(unkeyed);
+  cached->id = &Function::intern(id_text);
+  const auto& handle = *reinterpret_cast<StoreHandle*>(store);
+  cached->store = *handle.store;
+  cached->live = handle.live;
+  if (size_limit != Py_None) {
+    cached->size_limit = PyLong_AsUnsignedLongLong(size_limit);
+    if (PyErr_Occurred() != nullptr) return nullptr;
+  }
+  cached->raise_outages = raise_outages != 0;
+  cached->raise_refusals = raise_refusals != 0;
+
+  PyObject* const self = type->tp_alloc(type, 0);
+  if (self == nullptr) return nullptr;
+  CachedFunction& object = object_at(self);
+  object.vectorcall = call;
+  object.cached = cached.release();
+  return self;
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  CachedFunction& object = object_at(self);
+  Py_VISIT(object.attributes);
+  if (object.cached == nullptr) return 0;
+  const Cached& cached = *object.cached;
+  for (const Ref* const ref :
+       {&cached.function, &cached.store_handle, &cached.options, &cached.hash_func,
+        &cached.metrics, &cached.bound_arguments, &cached.bound_keywords}) {
+    Py_VISIT(ref->get());
+  }
+  int stop = 0;
+  cached.parameters.traverse(visit, arg, stop);
+  return stop;
+}
+
+int clear_references(PyObject* self) {
+  CachedFunction& object = object_at(self);
+  Py_CLEAR(object.attributes);
+  // The function itself goes with the object: until then it may still be called, by
+  // finalizers of what is collected with it. Cycles end at what it holds.
+  if (object.cached != nullptr) {
+    object.cached->hash_func.clear();
+    object.cached->metrics.clear();
+  }
+  return 0;
+}
+
+void deallocate(PyObject* self) {
+  PyTypeObject* const type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  CachedFunction& object = object_at(self);
+  if (object.weak_references != nullptr) PyObject_ClearWeakRefs(self);
+  Py_CLEAR(object.attributes);
+  delete std::exchange(object.cached, nullptr);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyMethodDef methods[] = {
+    {"clear_cache", clear_cache, METH_NOARGS,
+     PyDoc_STR(
+         "clear_cache($self, /)\n--\n\n"
+         "Remove every entry of this function. What is being computed will not be "
+         "stored.")},
+    {"clear_being_calculated", clear_being_calculated, METH_NOARGS,
+     PyDoc_STR("clear_being_calculated($self, /)\n--\n\n"
+               "Free every claim of this function: later calls compute at once.")},
+    {"cache_dpath", cache_dpath, METH_NOARGS,
+     PyDoc_STR("cache_dpath($self, /)\n--\n\n"
+               "Give the directory of the local store, None for other backends.")},
+    {"precache_value", as_cfunction(precache_value), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("precache_value($self, /, *args, value_to_cache, **kwds)\n--\n\n"
+               "Store a value as the result of the call with these arguments, and "
+               "give it.")},
+    {"__reduce_ex__", reduce_ex, METH_O, nullptr},
+    {"__copy__", copy, METH_NOARGS, nullptr},
+    {"__deepcopy__", copy, METH_O, nullptr},
+    {nullptr, nullptr, 0, nullptr}};
+
+char* attribute_name(const char* name) { return const_cast<char*>(name); }
+
+PyGetSetDef properties[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
+    {"__code__", get_of_function, nullptr, nullptr, attribute_name("__code__")},
+    {"__defaults__", get_of_function, nullptr, nullptr, attribute_name("__defaults__")},
+    {"__kwdefaults__", get_of_function, nullptr, nullptr,
+     attribute_name("__kwdefaults__")},
+    {"metrics", get_metrics, nullptr, "The metrics, None unless enabled.", nullptr},
+    {"_function_id", get_function_id, nullptr, "The function's id in the store.",
+     nullptr},
+    {"_options", get_options, nullptr, "What it was decorated with.", nullptr},
+    {"_counters", get_counters, nullptr, "What the engine has counted.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+PyMemberDef members[] = {{"__dictoffset__", T_PYSSIZET,
+                          offsetof(CachedFunction, attributes), READONLY, nullptr},
+                         {"__weaklistoffset__", T_PYSSIZET,
+                          offsetof(CachedFunction, weak_references), READONLY, nullptr},
+                         {"__vectorcalloffset__", T_PYSSIZET,
+                          offsetof(CachedFunction, vectorcall), READONLY, nullptr},
+                         {nullptr, 0, 0, 0, nullptr}};
+
+PyType_Slot slots[] = {
+    {Py_tp_doc, const_cast<char*>("A function whose results are cached.")},
+    {Py_tp_new, as_slot(make)},
+    {Py_tp_call, as_slot(PyVectorcall_Call)},
+    {Py_tp_descr_get, as_slot(get_bound)},
+    {Py_tp_traverse, as_slot(traverse)},
+    {Py_tp_clear, as_slot(clear_references)},
+    {Py_tp_dealloc, as_slot(deallocate)},
+    {Py_tp_repr, as_slot(represent)},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
+    {Py_tp_members, members},
+    {0, nullptr}};
+
+PyType_Spec spec = {
+    "cachier._core.CachedFunction", sizeof(CachedFunction), 0,
+    static_cast<unsigned>(Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+                          Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR |
+                          Py_TPFLAGS_IMMUTABLETYPE),
+    slots};
+
+}  // namespace
+
+bool add_cached_function_type(PyObject* module) {
+  return add_type(module, spec, cached_function_type) != nullptr;
+}
+
+}  // namespace cachier::python

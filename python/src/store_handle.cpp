@@ -1,0 +1,137 @@
+/// `cachier._core.Store`: a store that decorated functions share.
+
+#include "python.hpp"
+
+#include <structmember.h>
+
+#include <cachier/backend.hpp>
+
+#include <algorithm>
+#include <vector>
+
+#include "cached.hpp"
+#include "objects.hpp"
+#include "without_gil.hpp"
+
+namespace cachier::python {
+
+PyTypeObject* store_handle_type = nullptr;
+
+namespace {
+
+/// All that live, for what must be done to them after a fork. Under the GIL.
+std::vector<LiveStore*>& live_stores() {
+  static auto* const stores = new std::vector<LiveStore*>;
+  return *stores;
+}
+
+StoreHandle& handle_of(PyObject* self) noexcept {
+  return *reinterpret_cast<StoreHandle*>(self);
+}
+
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  StoreHandle& handle = handle_of(self);
+  // Objects of a call that goes on are held by it as well, which the collector sees.
+  return handle.live != nullptr ? handle.live->traverse(visit, arg) : 0;
+}
+
+int clear(PyObject* self) {
+  StoreHandle& handle = handle_of(self);
+  if (handle.live != nullptr) {
+    handle.live->drop_all();
+    drop_what_is_dead();
+  }
+  return 0;
+}
+
+void deallocate(PyObject* self) {
+  PyTypeObject* const type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  StoreHandle& handle = handle_of(self);
+  if (handle.live != nullptr) std::erase(live_stores(), handle.live);
+  delete handle.store;
+  type->tp_free(self);
+  Py_DECREF(type);
+  drop_what_is_dead();
+}
+
+PyObject* get_location(PyObject* self, void*) {
+  const std::string location = (*handle_of(self).store)->location();
+  return PyUnicode_DecodeFSDefaultAndSize(location.data(),
+                                          static_cast<Py_ssize_t>(location.size()));
+}
+
+PyGetSetDef properties[] = {
+    {"location", get_location, nullptr,
+     "Where the store lives, for people: a directory, or \"memory\".", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+PyType_Slot slots[] = {{Py_tp_doc, const_cast<char*>("A store of results.")},
+                       {Py_tp_traverse, as_slot(traverse)},
+                       {Py_tp_clear, as_slot(clear)},
+                       {Py_tp_dealloc, as_slot(deallocate)},
+                       {Py_tp_getset, properties},
+                       {0, nullptr}};
+
+PyType_Spec spec = {
+    "cachier._core.Store", sizeof(StoreHandle), 0,
+    static_cast<unsigned>(Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+                          Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION),
+    slots};
+
+}  // namespace
+
+PyTypeObject* add_type(PyObject* module, PyType_Spec& of, PyTypeObject*& kept) {
+  if (kept == nullptr) {
+    kept =
+        reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &of, nullptr));
+  }
+  if (kept == nullptr || PyModule_AddType(module, kept) < 0) return nullptr;
+  return kept;
+}
+
+bool add_store_handle_type(PyObject* module) {
+  return add_type(module, spec, store_handle_type) != nullptr;
+}
+
+PyObject* open_store_handle(PyObject*, PyObject* arguments) {
+  const char* backend = nullptr;
+  PyObject* directory = nullptr;
+  if (!PyArg_ParseTuple(arguments, "sO&", &backend, PyUnicode_FSConverter,
+                        &directory)) {
+    return nullptr;
+  }
+  const Ref path = Ref::steal(directory);
+  std::shared_ptr<Store> store;
+  LiveStore* live = nullptr;
+  if (std::string_view(backend) == "memory") {
+    auto made = std::make_shared<LiveStore>();
+    live = made.get();
+    store = std::move(made);
+  } else {
+    StoreSpec wanted;
+    wanted.backend = backend;
+    wanted.cache_dir.assign(PyBytes_AS_STRING(path.get()),
+                            static_cast<std::size_t>(PyBytes_GET_SIZE(path.get())));
+    auto opened = [&] {
+      const WithGilReleased released;
+      return open_store(wanted);
+    }();
+    if (!opened) return raise_error(opened.error());
+    store = without_gil(*opened);
+  }
+  auto* const self = store_handle_type->tp_alloc(store_handle_type, 0);
+  if (self == nullptr) return nullptr;
+  StoreHandle& handle = handle_of(self);
+  handle.store = new std::shared_ptr<Store>(std::move(store));
+  handle.live = live;
+  if (live != nullptr) live_stores().push_back(live);
+  return self;
+}
+
+void live_stores_after_fork() noexcept {
+  for (LiveStore* const store : live_stores()) store->after_fork_in_child();
+}
+
+}  // namespace cachier::python

@@ -1,0 +1,23 @@
+#pragma once
+
+/// Results as bytes and back (`docs/formats/value.md`).
+
+#include "python.hpp"
+
+#include <cachier/entry.hpp>
+#include <cachier/error.hpp>
+
+#include <cstdint>
+#include <optional>
+
+namespace cachier::python {
+
+/// The stored form of `object`: CBOR where that gives back exactly what pickle would,
+/// else pickle. `too_large`: over `size_limit` bytes. `unsupported`, with an exception
+/// set: it does not pickle.
+[[nodiscard]] Result<Value> encode_value(PyObject* object, std::uint64_t size_limit);
+
+/// The object again. Null with an exception set: not readable. May run any code.
+[[nodiscard]] Ref decode_value(const Value& value);
+
+}  // namespace cachier::python

@@ -1,0 +1,218 @@
+#include "work.hpp"
+
+#include <utility>
+
+#include "refresh.hpp"
+#include "report.hpp"
+#include "value_codec.hpp"
+
+namespace cachier::python {
+namespace {
+
+/// Where the innermost frame of a computation is kept: a context variable, so that it
+/// follows the flow of the program into threads that copy their context.
+PyObject* frame_variable = nullptr;
+constexpr const char* kFrameName = "cachier.frame";
+
+using FramePointer = std::shared_ptr<const engine::Frame>;
+
+void destroy_frame(PyObject* capsule) noexcept {
+  delete static_cast<FramePointer*>(PyCapsule_GetPointer(capsule, kFrameName));
+}
+
+/// The innermost frame, for as long as this lives.
+class FrameSet {
+ public:
+  explicit FrameSet(FramePointer frame) {
+    if (!frame) return;
+    auto owned = std::make_unique<FramePointer>(std::move(frame));
+    const Ref capsule =
+        Ref::steal(PyCapsule_New(owned.get(), kFrameName, destroy_frame));
+    if (capsule) {
+      (void)owned.release();
+      token_ = Ref::steal(PyContextVar_Set(frame_variable, capsule.get()));
+    }
+    if (!token_) PyErr_Clear();  // no memory: recursion is not seen, nothing else
+  }
+  FrameSet(const FrameSet&) = delete;
+  FrameSet& operator=(const FrameSet&) = delete;
+  ~FrameSet() {
+    if (!token_) return;
+    const ErrorsAside aside;
+    if (PyContextVar_Reset(frame_variable, token_.get()) < 0) PyErr_Clear();
+  }
+
+ private:
+  Ref token_;
+};
+
+}  // namespace
+
+bool make_frame_variable() {
+  if (frame_variable == nullptr) {
+    frame_variable = PyContextVar_New(kFrameName, nullptr);
+  }
+  return frame_variable != nullptr;
+}
+
+bool PythonWork::accept(const Entry& entry) noexcept {
+  if (entry.value.codec() == Codec::live) {
+    result_ = Ref::borrow(object_of(entry.value.object()));
+    return true;
+  }
+  // The bytes outlive this: decoding runs code of whoever made the value.
+  result_ = decode_value(entry.value);
+  if (result_) return true;
+  Raised raised = Raised::take();
+  // Ctrl-C is the caller's, and says nothing of the value.
+  if (!raised.is(PyExc_Exception)) {
+    raised_ = std::move(raised);
+    return true;
+  }
+  report_unreadable(cached_.name, raised.get());
+  return false;
+}
+
+engine::Work::Ran PythonWork::compute(
+    std::shared_ptr<const engine::Frame> frame) noexcept {
+  const FrameSet inner(std::move(frame));
+  result_ = Ref::steal(interruptibly([this] {
+    return PyObject_Vectorcall(cached_.function.get(), arguments_.values,
+                               arguments_.positional, arguments_.keywords);
+  }));
+  if (result_) return Ran::returned;
+  raised_ = Raised::take();
+  return Ran::threw;
+}
+
+Result<Value> PythonWork::encode(std::uint64_t size_limit) noexcept {
+  try {
+    if (cached_.live == nullptr) {
+      Result<Value> value = encode_value(result_.get(), size_limit);
+      if (PyErr_Occurred() != nullptr) unstorable_ = Raised::take();
+      return value;
+    }
+    if (size_limit != std::numeric_limits<std::uint64_t>::max()) {
+      const Result<Value> sized = encode_value(result_.get(), size_limit);
+      // What has no stored form has no size: it is kept.
+      PyErr_Clear();
+      if (!sized && sized.error() == ErrorCode::too_large) return sized;
+    }
+    Value value = Value::of_object(share_object(result_.get()));
+    value.set_none(result_.get() == Py_None);
+    return value;
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorCode::unavailable, "cannot store a result of " + cached_.name,
+                 "out of memory");
+  }
+}
+
+std::shared_ptr<const void> PythonWork::share() noexcept {
+  try {
+    const Raised& raised = raised_ ? raised_ : unstorable_;
+    if (!raised) return result_ ? share_object(result_.get()) : nullptr;
+    // An interrupt ends one caller; those who wait go on without it.
+    if (!raised.is(PyExc_Exception)) return nullptr;
+    const Ref wrapped = Ref::steal(PyTuple_Pack(2, frame_variable, raised.get()));
+    if (wrapped) return share_object(wrapped.get());
+    PyErr_Clear();
+    return nullptr;
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+engine::Work::Ran PythonWork::adopt(
+    const std::shared_ptr<const void>& shared) noexcept {
+  PyObject* const object = object_of(shared);
+  // No function can return the variable: it is known to this file alone.
+  if (PyTuple_CheckExact(object) && PyTuple_GET_SIZE(object) == 2 &&
+      PyTuple_GET_ITEM(object, 0) == frame_variable) {
+    raised_ = Raised::of(Ref::borrow(PyTuple_GET_ITEM(object, 1)));
+    return Ran::threw;
+  }
+  result_ = Ref::borrow(object);
+  return Ran::returned;
+}
+
+std::shared_ptr<const engine::Frame> PythonWork::enclosing() noexcept {
+  PyObject* value = nullptr;
+  if (PyContextVar_Get(frame_variable, nullptr, &value) < 0) {
+    PyErr_Clear();
+    return nullptr;
+  }
+  const Ref capsule = Ref::steal(value);
+  if (!capsule) return nullptr;
+  auto* const frame =
+      static_cast<FramePointer*>(PyCapsule_GetPointer(capsule.get(), kFrameName));
+  if (frame != nullptr) return *frame;
+  PyErr_Clear();
+  return nullptr;
+}
+
+bool PythonWork::interrupted() noexcept {
+  if (PyErr_CheckSignals() == 0) return false;
+  raised_ = Raised::take();
+  return true;
+}
+
+bool PythonWork::start_refresh(std::unique_ptr<engine::Refresh> ticket) noexcept {
+  return start_refresh_of(self_, arguments_, std::move(ticket));
+}
+
+void PythonWork::on(engine::Step step) noexcept {
+  if (cached_.metrics) record_step(cached_.metrics.get(), step, waited_);
+  if (step == engine::Step::waiting) waited_ = true;
+  if (!verbose_) return;
+  const ErrorsAside aside;
+  switch (step) {
+    case engine::Step::entry_found:
+      PySys_WriteStdout("Entry found.\nCached result of %s returned.\n",
+                        cached_.name.c_str());
+      break;
+    case engine::Step::entry_stale:
+      PySys_WriteStdout("Entry found, but it is stale.\n");
+      break;
+    case engine::Step::no_entry:
+      PySys_WriteStdout("No entry found.\n");
+      break;
+    case engine::Step::waiting:
+      PySys_WriteStdout("Waiting for a computation that is running.\n");
+      break;
+    case engine::Step::calling:
+      PySys_WriteStdout("Calling %s.\n", cached_.name.c_str());
+      break;
+    case engine::Step::stored:
+      break;
+    case engine::Step::too_large:
+      PySys_WriteStdout("The result is too large to be stored.\n");
+      break;
+  }
+}
+
+void PythonWork::store_failed(const Error& error) noexcept {
+  report_failure(cached_, error);
+}
+
+void PythonWork::waits_for(std::uint32_t process) noexcept {
+  report_long_wait(cached_.name, process);
+}
+
+PyObject* PythonWork::finish(const engine::Ended& ended) {
+  switch (ended.how) {
+    case engine::Ended::How::value:
+    case engine::Ended::How::exception:
+    case engine::Ended::How::interrupted:
+      break;
+    case engine::Ended::How::error:
+      return raise_error(*ended.error);
+  }
+  if (!raised_ && unstorable_) raised_ = std::move(unstorable_);
+  if (raised_) {
+    raised_.restore();
+    return nullptr;
+  }
+  return result_.release();
+}
+
+}  // namespace cachier::python

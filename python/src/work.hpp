@@ -1,0 +1,54 @@
+#pragma once
+
+/// What the engine is lent for a call of a Python function.
+
+#include "python.hpp"
+
+#include <cachier/engine.hpp>
+
+#include <memory>
+
+#include "cached.hpp"
+
+namespace cachier::python {
+
+/// Call once. False: an exception is set.
+[[nodiscard]] bool make_frame_variable();
+
+/// One call of `self` with `arguments`, which outlive it. Needs the GIL throughout.
+class PythonWork final : public engine::Work {
+ public:
+  PythonWork(PyObject* self, const Arguments& arguments, bool verbose) noexcept
+      : self_(self),
+        cached_(cached_of(self)),
+        arguments_(arguments),
+        verbose_(verbose) {}
+
+  bool accept(const Entry& entry) noexcept override;
+  Ran compute(std::shared_ptr<const engine::Frame> frame) noexcept override;
+  Result<Value> encode(std::uint64_t size_limit) noexcept override;
+  std::shared_ptr<const void> share() noexcept override;
+  Ran adopt(const std::shared_ptr<const void>& shared) noexcept override;
+  std::shared_ptr<const engine::Frame> enclosing() noexcept override;
+  bool interrupted() noexcept override;
+  bool start_refresh(std::unique_ptr<engine::Refresh> ticket) noexcept override;
+  void on(engine::Step step) noexcept override;
+  void store_failed(const Error& error) noexcept override;
+  void waits_for(std::uint32_t process) noexcept override;
+
+  /// What the caller gets: a new reference, or null with the exception set.
+  [[nodiscard]] PyObject* finish(const engine::Ended& ended);
+
+ private:
+  PyObject* self_;
+  const Cached& cached_;
+  Arguments arguments_;
+  bool verbose_;
+  Ref result_;
+  Raised raised_;
+  /// Why the result cannot be stored, where callers are to know.
+  Raised unstorable_;
+  bool waited_ = false;
+};
+
+}  // namespace cachier::python
