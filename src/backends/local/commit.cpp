@@ -1,0 +1,172 @@
+#include <cachier/envelope.hpp>
+
+#include "backends/local/store.hpp"
+#include "platform/clock.hpp"
+#include "platform/random.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <new>
+
+namespace cachier::local {
+namespace {
+
+constexpr char kCannotStore[] = "cannot store in the cache's database";
+
+Version version_of(std::uint64_t word) noexcept { return Version{{word, 0, 0}}; }
+
+}  // namespace
+
+/// What a change finds, inside its transaction.
+struct LocalStore::State {
+  FunctionRow function;
+  Version version;
+};
+
+Result<Version> LocalStore::commit(const Id& id, const Change& change,
+                                   Deadline deadline) noexcept {
+  try {
+    switch (change.kind) {
+      case Change::Kind::put:
+        return put(id, change, deadline);
+      case Change::Kind::release:
+        return release(id, change);
+      case Change::Kind::renew:
+        // Nothing to do: a claim lasts as long as its process.
+        if (!change.token || holder_of(id.digest, change.token->serial) == nullptr)
+          return ErrorCode::claim_lost;
+        return change.token->basis.version;
+      case Change::Kind::erase:
+        return erase(id, change, deadline);
+    }
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
+  return Error(ErrorCode::invalid_argument, "cannot change the entry",
+               "there is no such kind of change");
+}
+
+Result<Version> LocalStore::put(const Id& id, const Change& change, Deadline deadline) {
+  if (change.value.codec() == Codec::live)
+    return Error(ErrorCode::unsupported, "cannot store this value",
+                 "it is an object of this process, not bytes",
+                 "use the memory backend for it");
+  // Of a claim that is not held in this process, a parent's for one, nothing may come.
+  if (change.token && holder_of(id.digest, change.token->serial) == nullptr)
+    return ErrorCode::claim_lost;
+  const auto found = site(Check::now, deadline);
+  if (!found) return found.error();
+  auto version = write(**found, id, change, deadline);
+  Site* woken = nullptr;
+  if (version || version.error() == ErrorCode::claim_lost)
+    woken = end_claim(id, change);
+  if (version) {
+    if (woken != *found) (*found)->table().wake(slot_of(id.digest));
+    if ((*found)->wants_checkpoint()) platform::request_chore(*this);
+  }
+  return version;
+}
+
+Result<Version> LocalStore::erase(const Id& id, const Change& change,
+                                  Deadline deadline) {
+  const auto found = site(Check::now, deadline);
+  if (!found) return found.error();
+  auto version = write(**found, id, change, deadline);
+  if (version) (*found)->table().wake(slot_of(id.digest));
+  return version;
+}
+
+Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change,
+                                  Deadline deadline) {
+  const bool puts = change.kind == Change::Kind::put;
+  std::optional<envelope::Draft> draft;
+  if (puts) draft.emplace(id, change.value);  // hashed before others have to wait
+  const std::string digest = digest_bytes(id.digest);
+
+  auto transaction = Transaction::begin(site, deadline);
+  if (!transaction) return transaction.error();
+  Connection& connection = transaction->connection();
+
+  State state;
+  state.function.number = site.functions().find(*id.function);
+  if (state.function.number == 0) {
+    const auto function = find_function(connection, *id.function);
+    if (!function) return function.error();
+    state.function = *function;
+  }
+  if (state.function.number != 0) {
+    Run run(connection, Sql::read_state);
+    run.bind(1, state.function.number)
+        .bind(2, row_of(state.function.number, id.digest));
+    const int result = run.step();
+    if (result != SQLITE_ROW)
+      return transaction->fail(result == SQLITE_DONE ? SQLITE_CORRUPT : result,
+                               kCannotStore);
+    state.function.epoch = static_cast<std::uint64_t>(run.number(0));
+    if (!run.is_null(1))
+      state.version = version_of(static_cast<std::uint64_t>(run.number(1)));
+  }
+
+  const Basis now{state.function.epoch, state.version};
+  if (puts && change.token && change.token->basis != now) return ErrorCode::claim_lost;
+  if (change.basis && *change.basis != now) return ErrorCode::claim_lost;
+  if (change.epoch && *change.epoch != now.epoch) return ErrorCode::claim_lost;
+
+  if (state.function.number == 0) {
+    const auto number = add_function(*transaction, *id.function, now.epoch);
+    if (!number) return number.error();
+    state.function.number = *number;
+  }
+  const Version version = version_of(platform::random_bits());
+  // 0 is for tombstones: a clock may stand before 1970.
+  const Time stored_at = std::max(platform::wall_now(), Time(Duration(1)));
+  {
+    Run run(connection, Sql::write_entry);
+    run.bind(1, row_of(state.function.number, id.digest))
+        .bind(2, static_cast<std::int64_t>(now.epoch))
+        .bind(3, static_cast<std::int64_t>(version.words[0]))
+        .bind(4, puts ? stored_at.time_since_epoch().count() : 0)
+        .bind(5, puts && change.value.is_none() ? kFlagNone : 0)
+        .bind(6, puts ? static_cast<std::int64_t>(change.value.bytes().size()) : 0)
+        .bind(7, std::as_bytes(std::span(digest)));
+    if (puts) {
+      draft->stamp(stored_at, version);
+      run.bind(8, draft->bytes());
+    } else {
+      run.bind_null(8);
+    }
+    if (run.step() != SQLITE_DONE) return transaction->fail(run.result(), kCannotStore);
+  }
+  if (auto error = transaction->commit(slot_of(id.digest))) return *error;
+  site.functions().remember(*id.function, state.function.number);
+  site.table().forget_outcome(id.digest);
+  return version;
+}
+
+Result<Version> LocalStore::release(const Id& id, const Change& change) noexcept {
+  if (!change.token) return ErrorCode::claim_lost;
+  Site* const holder = holder_of(id.digest, change.token->serial);
+  if (holder == nullptr) return ErrorCode::claim_lost;
+  if (change.outcome != Outcome::none) {
+    holder->table().set_outcome(id.digest, change.outcome, platform::wall_now());
+  } else {
+    holder->table().forget_outcome(id.digest);
+  }
+  end_claim(id, change);
+  return change.token->basis.version;
+}
+
+Site* LocalStore::end_claim(const Id& id, const Change& change) noexcept {
+  if (!change.token) return nullptr;
+  Site* const holder = holder_of(id.digest, change.token->serial);
+  if (holder == nullptr) return nullptr;
+  auto& owner = holder->table().owner(slot_of(id.digest));
+  auto mine = static_cast<std::uint32_t>(::getpid());
+  owner.compare_exchange_strong(mine, 0);
+  holder->claims().end(id.digest, change.token->serial);
+  holder->table().wake(slot_of(id.digest));
+  return holder;
+}
+
+}  // namespace cachier::local

@@ -1,0 +1,158 @@
+#include <cachier/envelope.hpp>
+
+#include "backends/local/store.hpp"
+#include "platform/clock.hpp"
+
+#include <unistd.h>
+
+#include <cstring>
+#include <new>
+
+namespace cachier::local {
+namespace {
+
+/// A copy of the envelope that outlives the statement, so placed that a value which
+/// wants to be aligned is.
+std::pair<std::shared_ptr<const void>, Bytes> copy_of(Bytes bytes) {
+  const bool aligned = bytes.size() >= envelope::kAlignedFrom;
+  std::shared_ptr<std::byte[]> owner = std::make_shared_for_overwrite<std::byte[]>(
+      bytes.size() + (aligned ? envelope::kAlignment : 0));
+  void* start = owner.get();
+  std::size_t space = bytes.size() + envelope::kAlignment;
+  if (aligned) start = std::align(envelope::kAlignment, bytes.size(), start, space);
+  if (!bytes.empty()) std::memcpy(start, bytes.data(), bytes.size());
+  return {std::move(owner), {static_cast<const std::byte*>(start), bytes.size()}};
+}
+
+}  // namespace
+
+/// What the database holds for a call at one moment.
+struct LocalStore::Row {
+  Basis basis;
+  bool filled = false;  ///< an entry, not a tombstone
+  bool none = false;
+  Time stored_at;
+  std::shared_ptr<const void> owner;
+  Bytes envelope;
+};
+
+Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline deadline) {
+  auto lease = site.pool().lend(deadline);
+  if (!lease) return lease.error();
+  Connection& connection = **lease;
+  Row row;
+  std::int64_t number = site.functions().find(*id.function);
+  if (number == 0) {
+    const auto found = find_function(connection, *id.function);
+    if (!found) {
+      lease->discard();
+      return found.error();
+    }
+    if (found->number == 0) {
+      row.basis.epoch = found->epoch;
+      return row;
+    }
+    number = found->number;
+    site.functions().remember(*id.function, number);
+  }
+  Run run(connection, Sql::read_entry);
+  run.bind(1, number).bind(2, row_of(number, id.digest));
+  if (const int result = run.step(); result != SQLITE_ROW) {
+    lease->discard();
+    return sqlite_error(connection.handle(),
+                        result == SQLITE_DONE ? SQLITE_CORRUPT : result,
+                        "cannot read the cache's database");
+  }
+  row.basis.epoch = static_cast<std::uint64_t>(run.number(0));
+  if (run.is_null(1)) return row;
+  row.basis.version.words[0] = static_cast<std::uint64_t>(run.number(1));
+  const std::int64_t stored_at = run.number(2);
+  row.filled = stored_at != 0;
+  row.stored_at = Time(Duration(stored_at));
+  row.none = (run.number(3) & kFlagNone) != 0;
+  if (row.filled) std::tie(row.owner, row.envelope) = copy_of(run.bytes(4));
+  return row;
+}
+
+void LocalStore::judge(const Row& row, const Id& id, const Ask& ask, Look& look) {
+  look.token.basis = row.basis;
+  look.entry.reset();
+  look.fresh = look.damaged = false;
+  if (!row.filled || (row.none && !ask.allow_none)) return;
+  if (ask.unreadable == row.basis.version) return;
+  auto value =
+      envelope::open(row.envelope, row.owner, id, row.stored_at, row.basis.version);
+  if (!value) {
+    look.damaged = value.error() == ErrorCode::corrupt;
+    return;
+  }
+  if (!*value || ((*value)->is_none() && !ask.allow_none)) return;
+  look.entry = Entry{std::move(**value), row.stored_at, row.basis.version};
+  look.fresh = is_fresh(row.stored_at, look.now, ask.max_age);
+}
+
+Result<Look> LocalStore::look(const Id& id, const Ask& ask,
+                              Deadline deadline) noexcept {
+  try {
+    return look_or_throw(id, ask, deadline);
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
+}
+
+Result<Look> LocalStore::look_or_throw(const Id& id, const Ask& ask,
+                                       Deadline deadline) {
+  const auto found = site(Check::now_and_then, deadline);
+  if (!found) return found.error();
+  Site& site = **found;
+  Look look;
+  {
+    const auto row = read(site, id, deadline);
+    if (!row) return row.error();
+    look.now = platform::wall_now();
+    judge(*row, id, ask, look);
+  }
+  if (look.fresh || !ask.claim) return look;
+
+  look.outcome = site.table().outcome(id.digest, look.now);
+  if (look.outcome == Outcome::not_storable) return look;
+  const std::uint32_t generation = site.table().claim_generation(*id.function).load();
+  const auto claim = site.claims().take(id.digest, generation);
+  auto& owner = site.table().owner(slot_of(id.digest));
+  if (claim.serial == 0) {
+    look.claim = Look::Claim::busy;
+    look.owner_process = claim.here ? static_cast<std::uint32_t>(::getpid())
+                                    : owner.load(std::memory_order_relaxed);
+    return look;
+  }
+
+  // A put may have been finished between the look and the claim.
+  const auto give_back = [&] {
+    site.claims().end(id.digest, claim.serial);
+    site.table().wake(slot_of(id.digest));
+  };
+  auto again = [&]() -> Result<Row> {
+    try {
+      return read(site, id, deadline);
+    } catch (const std::bad_alloc&) {
+      return out_of_memory();
+    }
+  }();
+  if (!again) {
+    give_back();
+    return again.error();
+  }
+  look.now = platform::wall_now();
+  judge(*again, id, ask, look);
+  if (look.fresh) {
+    give_back();
+    look.outcome = Outcome::none;
+    return look;
+  }
+  owner.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
+  look.claim = Look::Claim::granted;
+  look.token.serial = claim.serial;
+  return look;
+}
+
+}  // namespace cachier::local

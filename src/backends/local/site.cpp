@@ -1,0 +1,166 @@
+#include "backends/local/site.hpp"
+
+#include "backends/local/layout.hpp"
+#include "backends/local/schema.hpp"
+
+#include <algorithm>
+#include <new>
+
+namespace cachier::local {
+namespace {
+
+/// From how many new frames on a checkpoint is worth it.
+constexpr int kCheckpointFrames = 1'000;
+
+Error was_busy(const std::string& folder) {
+  return {ErrorCode::deadline_exceeded, "cannot open the cache in '" + folder + "'",
+          "another process is making its files", "try again"};
+}
+
+bool is_refusal_to_write(const Error& error) noexcept {
+  return error == ErrorCode::refused || error == ErrorCode::unavailable;
+}
+
+}  // namespace
+
+FunctionRows::~FunctionRows() {
+  for (auto& chunk : chunks_) delete chunk.load();
+}
+
+std::int64_t FunctionRows::find(const Function& function) const noexcept {
+  const std::uint32_t serial = function.serial();
+  if (serial / kChunk >= chunks_.size()) return 0;
+  const Chunk* const chunk = chunks_[serial / kChunk].load(std::memory_order_acquire);
+  if (chunk == nullptr) return 0;
+  return (*chunk)[serial % kChunk].load(std::memory_order_relaxed);
+}
+
+void FunctionRows::remember(const Function& function, std::int64_t row) noexcept {
+  const std::uint32_t serial = function.serial();
+  if (serial / kChunk >= chunks_.size()) return;
+  auto& place = chunks_[serial / kChunk];
+  Chunk* chunk = place.load(std::memory_order_acquire);
+  if (chunk == nullptr) {
+    auto* const made = new (std::nothrow) Chunk{};
+    if (made == nullptr) return;
+    if (place.compare_exchange_strong(chunk, made)) {
+      chunk = made;
+    } else {
+      delete made;
+    }
+  }
+  (*chunk)[serial % kChunk].store(static_cast<std::int32_t>(row),
+                                  std::memory_order_relaxed);
+}
+
+Result<std::unique_ptr<Site>> Site::open(
+    const std::string& folder, Deadline deadline,
+    const std::vector<platform::Identity>& abandoned) {
+  if (auto ours = platform::make_private_directory(folder); !ours) return ours.error();
+  std::unique_ptr<Site> site(new Site(folder));
+  site->read_only_ = site->guard_.open(folder + "/locks");
+  if (auto error = site->open_table(deadline)) return *error;
+  if (auto error = site->open_database(deadline, abandoned)) return *error;
+  return site;
+}
+
+std::optional<Error> Site::open_table(Deadline deadline) {
+  const std::string path = folder_ + "/table";
+  std::optional<Error> refusal = read_only_;
+  if (!refusal) {
+    bool missing = false;
+    auto table = Table::open(path, missing);
+    if (!table && missing) {
+      if (!guard_.enter_making(deadline)) return was_busy(folder_);
+      table = Table::open(path, missing);
+      if (!table && missing)
+        table = Table::make(path, path + ".new", newest_generation(folder_));
+      guard_.leave_making();
+    }
+    if (table) {
+      table_ = std::move(*table);
+      return std::nullopt;
+    }
+    if (!is_refusal_to_write(table.error())) return table.error();
+    refusal = table.error();
+  }
+  // Nothing may be written that readers elsewhere could not learn of.
+  read_only_ = std::move(refusal);
+  auto table = Table::in_memory();
+  if (!table) return table.error();
+  table_ = std::move(*table);
+  table_.generation().store(newest_generation(folder_));
+  return std::nullopt;
+}
+
+std::optional<Error> Site::open_database(
+    Deadline deadline, const std::vector<platform::Identity>& abandoned) {
+  database_path_ = database_path(folder_, table_.generation().load());
+  database_ = platform::identity_of(database_path_);
+  if (!database_) {
+    if (read_only_) return read_only_;
+    if (!guard_.enter_making(deadline)) return was_busy(folder_);
+    std::optional<Error> error;
+    if (!platform::identity_of(database_path_)) error = make_database(database_path_);
+    // What anybody remembers of an earlier database counts no more.
+    if (!error) {
+      for (std::uint32_t slot = 0; slot < kSlots; ++slot)
+        table_.counter(slot).fetch_add(2);
+    }
+    guard_.leave_making();
+    if (error) return error;
+    database_ = platform::identity_of(database_path_);
+  }
+  if (std::find(abandoned.begin(), abandoned.end(), database_) != abandoned.end())
+    return Error(ErrorCode::unavailable,
+                 "cannot use the cache's database '" + database_path_ + "'",
+                 "this process was forked while another thread was using it",
+                 "start the process anew, or by spawn");
+  pool_ = std::make_unique<Pool>(database_path_, read_only_.has_value(), guard_);
+  // It says now what is wrong with it.
+  auto connection = pool_->lend(deadline);
+  if (!connection) return connection.error();
+  return std::nullopt;
+}
+
+bool Site::is_in_place() const noexcept {
+  return platform::identity_of(database_path_) == database_ &&
+         (!table_.is_shared() ||
+          platform::identity_of(folder_ + "/table") == table_.identity());
+}
+
+void Site::note_log(int frames) noexcept {
+  log_frames_.store(frames, std::memory_order_relaxed);
+  // Fewer than there were: a writer has begun the log anew.
+  if (frames < frames_at_checkpoint_.load(std::memory_order_relaxed))
+    frames_at_checkpoint_.store(0, std::memory_order_relaxed);
+}
+
+void Site::note_checkpoint(int frames) noexcept {
+  frames_at_checkpoint_.store(std::max(frames, 0), std::memory_order_relaxed);
+}
+
+bool Site::wants_checkpoint() const noexcept {
+  return log_frames() >=
+         frames_at_checkpoint_.load(std::memory_order_relaxed) + kCheckpointFrames;
+}
+
+void Site::before_fork(Deadline deadline) noexcept {
+  pool_->before_fork(deadline);
+  claims_.before_fork();
+  guard_.before_fork();
+}
+
+void Site::after_fork_in_parent() noexcept {
+  guard_.after_fork_in_parent();
+  claims_.after_fork_in_parent();
+  pool_->after_fork_in_parent();
+}
+
+bool Site::after_fork_in_child() noexcept {
+  guard_.after_fork_in_child();
+  claims_.after_fork_in_child();
+  return pool_->after_fork_in_child();
+}
+
+}  // namespace cachier::local

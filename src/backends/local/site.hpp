@@ -1,0 +1,97 @@
+#pragma once
+
+/// All that is open of one cache directory, from when it was found until it is removed
+/// or replaced under us.
+
+#include <cachier/entry.hpp>
+#include <cachier/error.hpp>
+
+#include "backends/local/claims.hpp"
+#include "backends/local/guard.hpp"
+#include "backends/local/pool.hpp"
+#include "backends/local/table.hpp"
+#include "platform/file.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace cachier::local {
+
+/// Which rows of `functions` this process's functions are. Thread-safe.
+class FunctionRows {
+ public:
+  ~FunctionRows();
+  /// 0: not known.
+  [[nodiscard]] std::int64_t find(const Function& function) const noexcept;
+  void remember(const Function& function, std::int64_t row) noexcept;
+
+ private:
+  static constexpr std::uint32_t kChunk = 1024;
+  using Chunk = std::array<std::atomic<std::int32_t>, kChunk>;
+  std::array<std::atomic<Chunk*>, 512> chunks_{};  // beyond: asked for each time
+};
+
+class Site {
+ public:
+  /// Opens what is in `folder` and makes what is missing. Where it cannot be written,
+  /// what is there can still be read, and `read_only` says why.
+  /// Never opens a database that is among `abandoned`: an error.
+  static Result<std::unique_ptr<Site>> open(
+      const std::string& folder, Deadline deadline,
+      const std::vector<platform::Identity>& abandoned);
+
+  /// Why nothing can be stored here.
+  [[nodiscard]] const std::optional<Error>& read_only() const noexcept {
+    return read_only_;
+  }
+  /// Whether its files still have their names: else somebody removed or replaced them.
+  [[nodiscard]] bool is_in_place() const noexcept;
+  [[nodiscard]] const platform::Identity& database() const noexcept {
+    return database_;
+  }
+  /// Frames in the write-ahead log after the last commit here; 0: none was made.
+  [[nodiscard]] int log_frames() const noexcept {
+    return log_frames_.load(std::memory_order_relaxed);
+  }
+  void note_log(int frames) noexcept;
+  void note_checkpoint(int frames) noexcept;
+  /// Whether the log has grown enough since the last checkpoint for another.
+  [[nodiscard]] bool wants_checkpoint() const noexcept;
+
+  [[nodiscard]] const Table& table() const noexcept { return table_; }
+  [[nodiscard]] Claims& claims() noexcept { return claims_; }
+  [[nodiscard]] Guard& guard() noexcept { return guard_; }
+  [[nodiscard]] Pool& pool() noexcept { return *pool_; }
+  [[nodiscard]] FunctionRows& functions() noexcept { return functions_; }
+
+  void before_fork(Deadline deadline) noexcept;
+  void after_fork_in_parent() noexcept;
+  /// False: the database must not be opened in this process.
+  bool after_fork_in_child() noexcept;
+
+ private:
+  explicit Site(std::string folder) : folder_(std::move(folder)), claims_(folder_) {}
+
+  std::optional<Error> open_table(Deadline deadline);
+  std::optional<Error> open_database(Deadline deadline,
+                                     const std::vector<platform::Identity>& abandoned);
+
+  const std::string folder_;
+  std::optional<Error> read_only_;
+  Table table_;
+  platform::Identity database_;
+  std::string database_path_;
+  Guard guard_;
+  Claims claims_;
+  FunctionRows functions_;
+  std::atomic<int> log_frames_{0};
+  std::atomic<int> frames_at_checkpoint_{0};
+  std::unique_ptr<Pool> pool_;
+};
+
+}  // namespace cachier::local

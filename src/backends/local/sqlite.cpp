@@ -1,0 +1,275 @@
+#include "backends/local/sqlite.hpp"
+
+#include "backends/local/layout.hpp"
+#include "platform/clock.hpp"
+#include "platform/file.hpp"
+#include "platform/random.hpp"
+
+#include <cerrno>
+#include <chrono>
+
+namespace cachier::local {
+namespace {
+
+constexpr const char* kStatements[] = {
+    "BEGIN IMMEDIATE",
+    "COMMIT",
+    "ROLLBACK",
+    "SELECT id, epoch FROM functions WHERE name IN ('', ?1) ORDER BY id",
+    "SELECT name FROM functions WHERE id = ?1",
+    "INSERT INTO functions(name, epoch) VALUES(?1, ?2)",
+    "SELECT f.epoch, e.version, e.stored_at, e.flags, e.envelope FROM functions f "
+    "LEFT JOIN entries e ON e.id = ?2 AND e.epoch = f.epoch WHERE f.id = ?1",
+    "SELECT f.epoch, e.version FROM functions f "
+    "LEFT JOIN entries e ON e.id = ?2 AND e.epoch = f.epoch WHERE f.id = ?1",
+    "INSERT OR REPLACE INTO entries"
+    "(id, epoch, version, stored_at, flags, size, used_at, digest, envelope) "
+    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8)",
+    "UPDATE functions SET epoch = epoch + 1 WHERE id BETWEEN ?1 AND ?2",
+    "UPDATE entries SET epoch = epoch + 1 WHERE id BETWEEN ?1 AND ?2 "
+    "AND stored_at >= ?3 AND stored_at > 0 "
+    "AND epoch = (SELECT epoch FROM functions WHERE id = entries.id >> 44) - 1",
+    "SELECT count(*) FROM entries WHERE id BETWEEN ?1 AND ?2 AND stored_at > 0 "
+    "AND epoch = (SELECT epoch FROM functions WHERE id = entries.id >> 44) - 1",
+    "SELECT max(id) FROM "
+    "(SELECT id FROM entries WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3)",
+    "DELETE FROM entries WHERE id BETWEEN ?1 AND ?2 "
+    "AND epoch IS NOT (SELECT epoch FROM functions WHERE id = entries.id >> 44)",
+    "SELECT id, version, stored_at, digest, epoch IS "
+    "(SELECT epoch FROM functions WHERE id = entries.id >> 44) "
+    "FROM entries WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+    "DELETE FROM entries WHERE id = ?1 AND version = ?2",
+    "SELECT e.id, f.name, e.stored_at, e.size, e.digest, e.envelope, "
+    "e.epoch = f.epoch FROM entries e CROSS JOIN functions f ON f.id = e.id >> 44 "
+    "WHERE e.id > ?1 AND e.id <= ?2 ORDER BY e.id LIMIT ?3",
+};
+static_assert(std::size(kStatements) == static_cast<std::size_t>(Sql::last_one));
+static_assert(kDigestBits == 44);
+
+ErrorCode code_of(int result, int error_number) noexcept {
+  switch (result & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return ErrorCode::corrupt;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+      return ErrorCode::refused;
+    case SQLITE_CANTOPEN:
+      return error_number == EACCES || error_number == EPERM || error_number == EROFS
+                 ? ErrorCode::refused
+                 : ErrorCode::unavailable;
+    case SQLITE_IOERR:
+      return result == SQLITE_IOERR_SHORT_READ ? ErrorCode::corrupt
+                                               : ErrorCode::unavailable;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL:
+    case SQLITE_INTERRUPT:
+    case SQLITE_FULL:
+    case SQLITE_NOMEM:
+      return ErrorCode::unavailable;
+    case SQLITE_TOOBIG:
+      return ErrorCode::too_large;
+    case SQLITE_ERROR:
+    case SQLITE_SCHEMA:
+      return ErrorCode::corrupt;  // our statements are right, so the tables are not
+    default:
+      return ErrorCode::internal;
+  }
+}
+
+std::string fix_of(int result, ErrorCode code, int error_number) {
+  switch (result & 0xff) {
+    case SQLITE_FULL:
+      return "free some space on the file system of the cache directory";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return "another process holds the cache's database; try again";
+    case SQLITE_TOOBIG:
+      return "set entry_size_limit, or return less";
+    default:
+      break;
+  }
+  if (code == ErrorCode::corrupt)
+    return "stop the programs that use this cache and delete its directory";
+  if (error_number == ENOSPC || error_number == EDQUOT)
+    return "free some space on the file system of the cache directory";
+  if (code == ErrorCode::refused)
+    return "give this user the permission, or set cache_dir to another directory";
+  return "look at the file system of the cache directory";
+}
+
+}  // namespace
+
+Error sqlite_error(sqlite3* connection, int result, std::string what) {
+  const int error_number = connection != nullptr ? sqlite3_system_errno(connection) : 0;
+  const ErrorCode code = code_of(result, error_number);
+  std::string cause = sqlite3_errstr(result);
+  if (connection != nullptr && sqlite3_extended_errcode(connection) == result)
+    cause = sqlite3_errmsg(connection);
+  cause += " (SQLite " + std::to_string(result) + ")";
+  // What the system said belongs to failures of the system only: SQLite keeps the
+  // number of an earlier one.
+  const int kind = result & 0xff;
+  const bool of_system = kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN ||
+                         kind == SQLITE_FULL || kind == SQLITE_READONLY;
+  if (of_system && error_number != 0)
+    cause += ": " + platform::system_words(error_number);
+  return {code, std::move(what), std::move(cause),
+          fix_of(result, code, of_system ? error_number : 0)};
+}
+
+Connection::~Connection() {
+  for (auto* statement : statements_) sqlite3_finalize(statement);
+  sqlite3_close(connection_);
+}
+
+Result<std::unique_ptr<Connection>> Connection::open(const std::string& path,
+                                                     bool read_only, Hurry hurry,
+                                                     Deadline deadline) {
+  const std::string what = "cannot open the cache's database '" + path + "'";
+  std::unique_ptr<Connection> self(new Connection(hurry));
+  self->set_deadline(deadline);
+  const int flags = (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) |
+                    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
+                    SQLITE_OPEN_EXRESCODE;
+  const int opened = sqlite3_open_v2(path.c_str(), &self->connection_, flags, nullptr);
+  sqlite3* const handle = self->connection_;
+  if (opened != SQLITE_OK) return sqlite_error(handle, opened, what);
+
+  sqlite3_busy_handler(handle, &Connection::on_busy, self.get());
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  // In this order: both use the one hook.
+  sqlite3_wal_autocheckpoint(handle, 0);
+  sqlite3_wal_hook(handle, &Connection::on_commit, self.get());
+  const int set = sqlite3_exec(
+      handle, "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000; PRAGMA mmap_size=0",
+      nullptr, nullptr, nullptr);
+  if (set != SQLITE_OK) return sqlite_error(handle, set, what);
+
+  const auto application = self->number("PRAGMA application_id");
+  if (!application) return application.error();
+  const auto version = self->number("PRAGMA user_version");
+  if (!version) return version.error();
+  if (*application != kApplicationId) {
+    const auto pages = self->number("PRAGMA page_count");
+    if (pages && *pages == 0)
+      return Error(ErrorCode::corrupt, what, "the file is empty",
+                   "stop the programs that use this cache and delete its directory");
+    return Error(ErrorCode::refused, what,
+                 "it is a database of another program (application_id " +
+                     std::to_string(*application) + ")",
+                 "set cache_dir to another directory");
+  }
+  if (*version != kUserVersion)
+    return Error(
+        ErrorCode::version_mismatch, what,
+        "its format is " + std::to_string(*version) + ", and this library knows " +
+            std::to_string(kUserVersion),
+        "use the cachier that wrote it, or set cache_dir to another directory");
+  return self;
+}
+
+int Connection::on_busy(void* self, int /*count*/) noexcept {
+  const auto& connection = *static_cast<const Connection*>(self);
+  if (connection.hurry_->load(std::memory_order_relaxed)) return 0;
+  if (std::chrono::steady_clock::now() >= connection.deadline_) return 0;
+  // Flat, not growing: whoever has waited longest must not be the one who asks least.
+  platform::pause_for(
+      std::chrono::microseconds(30 + static_cast<int>(platform::random_bits() % 41)));
+  return 1;
+}
+
+int Connection::on_commit(void* self, sqlite3* /*handle*/, const char* /*name*/,
+                          int frames) noexcept {
+  static_cast<Connection*>(self)->log_frames_ = frames;
+  return SQLITE_OK;
+}
+
+sqlite3_stmt* Connection::statement(Sql which, int& result) noexcept {
+  auto*& statement = statements_[static_cast<std::size_t>(which)];
+  if (statement == nullptr) {
+    result = sqlite3_prepare_v3(connection_, kStatements[static_cast<int>(which)], -1,
+                                SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  }
+  return statement;
+}
+
+Result<std::int64_t> Connection::number(const char* sql) {
+  sqlite3_stmt* statement = nullptr;
+  int result = sqlite3_prepare_v2(connection_, sql, -1, &statement, nullptr);
+  std::int64_t number = 0;
+  if (result == SQLITE_OK) result = sqlite3_step(statement);
+  if (result == SQLITE_ROW) number = sqlite3_column_int64(statement, 0);
+  const bool got = result == SQLITE_ROW;
+  Error error =
+      got ? Error(ErrorCode::internal)
+          : sqlite_error(connection_, result, "cannot read the cache's database");
+  sqlite3_finalize(statement);
+  if (!got) return error;
+  return number;
+}
+
+Run::Run(Connection& connection, Sql which) noexcept
+    : statement_(connection.statement(which, result_)) {}
+
+Run::~Run() {
+  if (statement_ != nullptr) sqlite3_reset(statement_);
+}
+
+Run& Run::bind(int index, std::int64_t value) noexcept {
+  if (statement_ != nullptr && result_ == SQLITE_OK)
+    result_ = sqlite3_bind_int64(statement_, index, value);
+  return *this;
+}
+
+Run& Run::bind(int index, Bytes bytes) noexcept {
+  if (statement_ != nullptr && result_ == SQLITE_OK)
+    result_ = sqlite3_bind_blob64(
+        statement_, index, bytes.empty() ? static_cast<const void*>("") : bytes.data(),
+        bytes.size(), SQLITE_STATIC);
+  return *this;
+}
+
+Run& Run::bind(int index, std::string_view text) noexcept {
+  if (statement_ != nullptr && result_ == SQLITE_OK)
+    result_ = sqlite3_bind_text64(statement_, index, text.data(), text.size(),
+                                  SQLITE_STATIC, SQLITE_UTF8);
+  return *this;
+}
+
+Run& Run::bind_null(int index) noexcept {
+  if (statement_ != nullptr && result_ == SQLITE_OK)
+    result_ = sqlite3_bind_null(statement_, index);
+  return *this;
+}
+
+int Run::step() noexcept {
+  if (statement_ != nullptr && (result_ == SQLITE_OK || result_ == SQLITE_ROW))
+    result_ = sqlite3_step(statement_);
+  return result_;
+}
+
+std::int64_t Run::number(int column) const noexcept {
+  return sqlite3_column_int64(statement_, column);
+}
+
+bool Run::is_null(int column) const noexcept {
+  return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
+
+Bytes Run::bytes(int column) const noexcept {
+  const void* const data = sqlite3_column_blob(statement_, column);
+  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement_, column));
+  return {static_cast<const std::byte*>(data), size};
+}
+
+std::string_view Run::text(int column) const noexcept {
+  const auto* const data =
+      reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
+  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement_, column));
+  return {data != nullptr ? data : "", size};
+}
+
+}  // namespace cachier::local

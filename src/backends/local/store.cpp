@@ -1,0 +1,251 @@
+#include "backends/local/store.hpp"
+
+#include "platform/clock.hpp"
+
+#include <chrono>
+#include <mutex>
+
+namespace cachier::local {
+namespace {
+
+using std::chrono::steady_clock;
+
+/// How often the files' names are compared with what is open.
+constexpr std::int64_t kCheckEvery = 50'000'000;
+/// How often a store that cannot be written is tried again.
+constexpr std::int64_t kRetryEvery = 1'000'000'000;
+/// How long a fork waits for connections that are in use.
+constexpr auto kForkPatience = std::chrono::seconds(2);
+/// How long upkeep may wait for its turn.
+constexpr auto kUpkeepPatience = std::chrono::milliseconds(500);
+
+/// Waits on the wake word of one slot.
+class SlotWatch final : public Watch {
+ public:
+  explicit SlotWatch(const std::atomic<std::uint32_t>& word) noexcept
+      : word_(word), seen_(word.load()) {}
+  void wait(Deadline deadline) noexcept override {
+    platform::futex_wait(word_, seen_, deadline, platform::Reach::machine);
+  }
+
+ private:
+  const std::atomic<std::uint32_t>& word_;
+  const std::uint32_t seen_;
+};
+
+/// For want of a site: the engine looks again soon.
+class Nap final : public Watch {
+ public:
+  void wait(Deadline deadline) noexcept override {
+    const auto left = deadline - steady_clock::now();
+    if (left.count() > 0)
+      platform::pause_for(std::chrono::duration_cast<std::chrono::microseconds>(
+          std::min<steady_clock::duration>(left, std::chrono::milliseconds(5))));
+  }
+};
+
+}  // namespace
+
+LocalStore::LocalStore(std::string directory)
+    : directory_(std::move(directory)), folder_(directory_ + "/" + kFolder) {
+  watch_forks();
+}
+
+LocalStore::~LocalStore() {
+  run_at_exit();
+  // Closed while a fork would still wait for it.
+  for (Known* one = newest_.load(); one != nullptr; one = one->before)
+    one->site->pool().retire();
+  ignore_forks();
+  for (Known* one = newest_.load(); one != nullptr;)
+    delete std::exchange(one, one->before);
+}
+
+Capabilities LocalStore::capabilities() const noexcept {
+  Capabilities can;
+  can.name = "local";
+  can.persistent = true;
+  can.shared = true;
+  can.sees_death = true;
+  can.wakes = true;
+  return can;
+}
+
+Result<Site*> LocalStore::site(Check check, Deadline deadline) {
+  Site* const known = current_.load(std::memory_order_acquire);
+  if (known != nullptr) {
+    if (check == Check::now_and_then &&
+        platform::coarse_now() < next_check_.load(std::memory_order_relaxed))
+      return known;
+    if (!known->read_only() && known->is_in_place()) {
+      next_check_.store(platform::coarse_now() + kCheckEvery,
+                        std::memory_order_relaxed);
+      return known;
+    }
+  }
+  return find_site(deadline);
+}
+
+Result<Site*> LocalStore::find_site(Deadline deadline) {
+  if (!opening_.try_lock_until(deadline))
+    return Error(ErrorCode::deadline_exceeded,
+                 "cannot open the cache in '" + directory_ + "'",
+                 "another thread is opening it", "try again");
+  const std::lock_guard hold(opening_, std::adopt_lock);
+  const std::int64_t now = platform::coarse_now();
+  Site* known = current_.load();
+  if (known != nullptr && !known->is_in_place()) {
+    // Whoever is inside finishes there.
+    known->pool().retire();
+    current_.store(nullptr);
+    known = nullptr;
+  }
+  if (known != nullptr && (!known->read_only() || now < next_retry_.load())) {
+    next_check_.store(now + kCheckEvery);
+    return known;
+  }
+  next_retry_.store(now + kRetryEvery);
+
+  if (orphaned_)
+    return Error(ErrorCode::unavailable, "cannot use the cache in '" + directory_ + "'",
+                 "this process was forked while another thread was opening it",
+                 "start the process anew, or by spawn");
+  if (auto ours = platform::make_private_directory(directory_); !ours)
+    return ours.error();
+  auto opened = Site::open(folder_, deadline, abandoned_);
+  if (known != nullptr && (!opened || (*opened)->read_only())) {
+    next_check_.store(now + kCheckEvery);
+    return known;  // it can still be read, and nothing has become better
+  }
+  if (!opened) return opened.error();
+  if (known != nullptr) known->pool().retire();
+  Site* const site = opened->get();
+  newest_.store(new Known{std::move(*opened), newest_.load()});
+  current_.store(site, std::memory_order_release);
+  next_check_.store(now + kCheckEvery);
+  return site;
+}
+
+Site* LocalStore::holder_of(const Digest& digest, std::uint64_t serial) noexcept {
+  for (Known* one = newest_.load(); one != nullptr; one = one->before) {
+    if (one->site->claims().holds(digest, serial)) return one->site.get();
+  }
+  return nullptr;
+}
+
+std::unique_ptr<Watch> LocalStore::watch(const Id& id) noexcept {
+  try {
+    auto found = site(Check::now_and_then, steady_clock::now() + kUpkeepPatience);
+    if (!found) return std::make_unique<Nap>();
+    return std::make_unique<SlotWatch>((*found)->table().wake_word(slot_of(id.digest)));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+void LocalStore::run() noexcept {
+  Site* const site = current_.load();
+  if (site == nullptr) return;
+  const Deadline deadline = steady_clock::now() + kUpkeepPatience;
+  if (to_sweep_.exchange(false)) {
+    try {
+      if (const auto error = sweep(*site, kAllRows, deadline)) {
+        to_sweep_.store(true);
+        if (*error == ErrorCode::deadline_exceeded) platform::request_chore(*this);
+      }
+    } catch (const std::bad_alloc&) {
+      to_sweep_.store(true);
+    }
+  }
+  if (site->wants_checkpoint()) run_checkpoint(*site, false, deadline);
+}
+
+void LocalStore::run_at_exit() noexcept {
+  if (Site* const site = current_.load())
+    run_checkpoint(*site, true, steady_clock::now() + kUpkeepPatience);
+}
+
+void LocalStore::before_fork() noexcept {
+  const Deadline deadline = steady_clock::now() + kForkPatience;
+  held_over_fork_ = opening_.try_lock_until(deadline);
+  for (Known* one = newest_.load(); one != nullptr; one = one->before)
+    one->site->before_fork(deadline);
+}
+
+void LocalStore::after_fork_in_parent() noexcept {
+  for (Known* one = newest_.load(); one != nullptr; one = one->before)
+    one->site->after_fork_in_parent();
+  if (held_over_fork_) opening_.unlock();
+}
+
+void LocalStore::after_fork_in_child() noexcept {
+  for (Known* one = newest_.load(); one != nullptr; one = one->before) {
+    if (!one->site->after_fork_in_child()) abandoned_.push_back(one->site->database());
+    one->site->pool().retire();
+  }
+  // What was open is the parent's; this process opens its own with its first use.
+  current_.store(nullptr);
+  opening_.reset_in_child();
+  orphaned_ = orphaned_ || !held_over_fork_;
+}
+
+Error out_of_memory() {
+  return {ErrorCode::unavailable, "the cache could not do its work",
+          "there is not enough memory", ""};
+}
+
+Result<FunctionRow> find_function(Connection& connection, const Function& function) {
+  Run run(connection, Sql::find_function);
+  run.bind(1, std::string_view(function.id()));
+  FunctionRow found;
+  int result = run.step();
+  for (; result == SQLITE_ROW; result = run.step()) {
+    found.number = run.number(0);
+    found.epoch = static_cast<std::uint64_t>(run.number(1));
+  }
+  if (result == SQLITE_DONE && found.epoch != 0) return found;
+  if (result == SQLITE_DONE) result = SQLITE_CORRUPT;  // the store's own row is missing
+  return sqlite_error(connection.handle(), result, "cannot read the cache's database");
+}
+
+Result<std::int64_t> add_function(Transaction& transaction, const Function& function,
+                                  std::uint64_t epoch) {
+  Run run(transaction.connection(), Sql::add_function);
+  run.bind(1, std::string_view(function.id()))
+      .bind(2, static_cast<std::int64_t>(epoch));
+  if (run.step() != SQLITE_DONE)
+    return transaction.fail(run.result(), "cannot store in the cache's database");
+  const auto number = sqlite3_last_insert_rowid(transaction.connection().handle());
+  if (number > kMaxFunction)
+    return Error(ErrorCode::refused, "cannot store in the cache's database",
+                 "it knows " + std::to_string(kMaxFunction) +
+                     " functions, and has no room for another",
+                 "delete the cache directory, or set cache_dir to another");
+  return number;
+}
+
+Range rows_of(std::int64_t function) noexcept {
+  const std::int64_t first = function << kDigestBits;
+  return {first, first | ((std::int64_t{1} << kDigestBits) - 1)};
+}
+
+std::string digest_bytes(const Digest& digest) {
+  std::string bytes(16, '\0');
+  for (std::size_t index = 0; index < 8; ++index) {
+    bytes[index] = static_cast<char>(digest.high >> (56 - 8 * index) & 0xff);
+    bytes[8 + index] = static_cast<char>(digest.low >> (56 - 8 * index) & 0xff);
+  }
+  return bytes;
+}
+
+std::optional<Digest> digest_of(Bytes bytes) noexcept {
+  if (bytes.size() != 16) return std::nullopt;
+  Digest digest;
+  for (std::size_t index = 0; index < 8; ++index) {
+    digest.high = digest.high << 8 | std::to_integer<std::uint64_t>(bytes[index]);
+    digest.low = digest.low << 8 | std::to_integer<std::uint64_t>(bytes[8 + index]);
+  }
+  return digest;
+}
+
+}  // namespace cachier::local

@@ -1,0 +1,129 @@
+#pragma once
+
+#include <cachier/store.hpp>
+
+#include "backends/local/site.hpp"
+#include "backends/local/transaction.hpp"
+#include "platform/fork_aware.hpp"
+#include "platform/housekeeper.hpp"
+#include "platform/lock.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace cachier::local {
+
+/// The rows of one function's entries, or of all.
+struct Range {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+};
+[[nodiscard]] Range rows_of(std::int64_t function) noexcept;
+inline constexpr Range kAllRows{std::int64_t{1} << kDigestBits,
+                                std::numeric_limits<std::int64_t>::max()};
+
+/// The verbs of the contract over one cache directory. What is open of it is a `Site`,
+/// found anew when somebody removes the directory.
+class LocalStore final : public Store,
+                         public platform::Chore,
+                         private platform::ForkAware {
+ public:
+  /// `directory`: absolute. Opens nothing yet.
+  explicit LocalStore(std::string directory);
+  ~LocalStore() override;
+
+  Capabilities capabilities() const noexcept override;
+  Result<Look> look(const Id& id, const Ask& ask, Deadline deadline) noexcept override;
+  Result<Version> commit(const Id& id, const Change& change,
+                         Deadline deadline) noexcept override;
+  Result<Page> scan(const Filter& filter, const Cursor& from,
+                    Deadline deadline) noexcept override;
+  Result<std::uint64_t> clear(const Filter& filter, Clear what,
+                              Deadline deadline) noexcept override;
+  std::unique_ptr<Watch> watch(const Id& id) noexcept override;
+  std::string location() const override { return directory_; }
+
+  void run() noexcept override;
+  void run_at_exit() noexcept override;
+
+ private:
+  /// A site and, behind it, those that were open before it: their claims still count.
+  struct Known {
+    std::unique_ptr<Site> site;
+    Known* before;
+  };
+
+  void before_fork() noexcept override;
+  void after_fork_in_parent() noexcept override;
+  void after_fork_in_child() noexcept override;
+
+  // Finding the site (store.cpp).
+  enum class Check : std::uint8_t { now_and_then, now };
+  Result<Site*> site(Check check, Deadline deadline);
+  Result<Site*> find_site(Deadline deadline);
+  Site* holder_of(const Digest& digest, std::uint64_t serial) noexcept;
+
+  // Looking (look.cpp).
+  struct Row;
+  Result<Row> read(Site& site, const Id& id, Deadline deadline);
+  Result<Look> look_or_throw(const Id& id, const Ask& ask, Deadline deadline);
+  static void judge(const Row& row, const Id& id, const Ask& ask, Look& look);
+
+  // Changing (commit.cpp).
+  struct State;
+  Result<Version> put(const Id& id, const Change& change, Deadline deadline);
+  Result<Version> release(const Id& id, const Change& change) noexcept;
+  Result<Version> erase(const Id& id, const Change& change, Deadline deadline);
+  Result<Version> write(Site& site, const Id& id, const Change& change,
+                        Deadline deadline);
+  /// Gives the claim of the change's token back and wakes those who wait for it, where
+  /// it was held. Null: it was not held here.
+  Site* end_claim(const Id& id, const Change& change) noexcept;
+
+  // Clearing (clear.cpp).
+  Result<std::uint64_t> clear_entries(Site& site, const Filter& filter,
+                                      Deadline deadline);
+  Result<std::uint64_t> clear_stale(Site& site, const Filter& filter,
+                                    Deadline deadline);
+  /// Deletes rows of cleared epochs, some at a time.
+  static std::optional<Error> sweep(Site& site, Range range, Deadline deadline);
+
+  const std::string directory_;
+  const std::string folder_;
+  std::atomic<Site*> current_{nullptr};
+  std::atomic<Known*> newest_{nullptr};
+  std::atomic<std::int64_t> next_check_{0};  // of coarse_now
+  std::atomic<std::int64_t> next_retry_{0};  // where nothing could be written
+  std::atomic<bool> to_sweep_{false};        // a clear left rows behind
+  platform::Lock opening_;
+  bool held_over_fork_ = false;
+  // What this process, as a child of a fork, must not open: databases of which a
+  // connection was in use; all, where one was just being opened.
+  std::vector<platform::Identity> abandoned_;
+  bool orphaned_ = false;
+};
+
+/// The row of a function: its number and its epoch; where it has none (number 0), the
+/// epoch with which it would begin.
+struct FunctionRow {
+  std::int64_t number = 0;
+  std::uint64_t epoch = 0;
+};
+Result<FunctionRow> find_function(Connection& connection, const Function& function);
+
+/// Adds the row that `find_function` did not find. Gives its number.
+Result<std::int64_t> add_function(Transaction& transaction, const Function& function,
+                                  std::uint64_t epoch);
+
+/// For an exception of the standard library, of which there is one: no memory.
+[[nodiscard]] Error out_of_memory();
+
+[[nodiscard]] std::string digest_bytes(const Digest& digest);
+[[nodiscard]] std::optional<Digest> digest_of(Bytes bytes) noexcept;
+
+}  // namespace cachier::local

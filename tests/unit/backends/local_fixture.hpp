@@ -1,0 +1,93 @@
+#pragma once
+
+/// A local store in a directory of the test's own, and short words for its verbs.
+
+#include "backends/local/local.hpp"
+#include "platform/clock.hpp"
+#include "support/bytes.hpp"
+#include "support/child_process.hpp"
+#include "support/temp_directory.hpp"
+
+#include <cachier/store.hpp>
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+
+namespace cachier::test {
+
+/// A call whose key it owns. Equal keys of one function have equal digests.
+struct Call {
+  explicit Call(std::string bytes, std::string_view function = "cachier:test:f")
+      : key(std::move(bytes)), id{&Function::intern(function), {}, as_bytes(key)} {
+    const std::uint64_t hash = std::hash<std::string>()(key) ^ id.function->seed();
+    id.digest = {hash * 0x9e3779b97f4a7c15, hash * 0xbf58476d1ce4e5b9 + 1};
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  std::string key;
+  Id id;
+};
+
+[[nodiscard]] inline Deadline soon() {
+  return std::chrono::steady_clock::now() + std::chrono::seconds(20);
+}
+
+[[nodiscard]] inline Change put(std::string bytes,
+                                std::optional<Token> token = std::nullopt) {
+  Change change;
+  change.value = Value::of_bytes(Codec::cbor, std::move(bytes));
+  change.token = token;
+  return change;
+}
+
+[[nodiscard]] inline Change release(Token token, Outcome outcome = Outcome::none) {
+  Change change;
+  change.kind = Change::Kind::release;
+  change.token = token;
+  change.outcome = outcome;
+  return change;
+}
+
+[[nodiscard]] inline Change erase() {
+  Change change;
+  change.kind = Change::Kind::erase;
+  return change;
+}
+
+[[nodiscard]] inline Ask no_claim() {
+  Ask ask;
+  ask.claim = false;
+  return ask;
+}
+
+/// What is stored for a call; a text that no value has where there is nothing.
+[[nodiscard]] inline std::string stored(Store& store, const Call& call) {
+  const auto look = store.look(call.id, no_claim(), soon());
+  if (!look) return "error: " + look.error().message();
+  if (!look->entry) return look->damaged ? "damaged" : "nothing";
+  return std::string(as_text(look->entry->value.bytes()));
+}
+
+[[nodiscard]] inline std::shared_ptr<Store> opened(const std::string& directory) {
+  auto store = open_local_store(directory);
+  if (!store) {
+    ADD_FAILURE() << store.error().message();
+    return nullptr;
+  }
+  return *store;
+}
+
+class LocalStoreTest : public ::testing::Test {
+ protected:
+  TempDirectory directory_;
+  std::shared_ptr<Store> store_ = opened(directory_.string());
+};
+
+}  // namespace cachier::test
