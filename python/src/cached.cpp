@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "key_types.hpp"
 #include "key_walk.hpp"
 #include "refresh.hpp"
 #include "report.hpp"
@@ -60,10 +61,11 @@ void raise_unkeyable(const Cached& cached, const char* part, PyObject* name,
 
 bool write_argument(const Cached& cached, KeyWalk& walk, cbor::Writer& writer,
                     PyObject* value, PyObject* name) {
-  if (write_simple(writer, value)) return true;
-  if (walk.write(value) && writer.size() <= kMaxKeySize) return true;
-  raise_unkeyable(cached, "argument", name,
-                  walk.reason().empty() ? "the key is too large" : walk.reason());
+  const bool written = write_simple(writer, value) || walk.write(value);
+  if (written && writer.size() <= kMaxKeySize) [[likely]] {
+    return true;
+  }
+  raise_unkeyable(cached, "argument", name, written ? too_large() : walk.reason());
   return false;
 }
 
@@ -300,9 +302,15 @@ PyObject* call_cached(PyObject* self, const Arguments& given) {
   const Ref kept = Ref::borrow(self);
   PyObject* result = nullptr;
   {
+    const auto began = std::chrono::steady_clock::now();
     PythonWork work(self, arguments, options.verbose);
-    result = work.finish(
-        engine::call(cached.store, placed.id, policy, work, &cached.counters));
+    const engine::Ended ended =
+        engine::call(cached.store, placed.id, policy, work, &cached.counters);
+    if (cached.metrics) {
+      record_call(cached.metrics.get(), std::chrono::steady_clock::now() - began,
+                  work.timed_out());
+    }
+    result = work.finish(ended);
   }
   drop_what_is_dead();
   return result;

@@ -66,4 +66,14 @@ void record_step(PyObject* metrics, engine::Step step, bool waited) noexcept {
   }
 }
 
+void record_call(PyObject* metrics, std::chrono::nanoseconds took,
+                 bool timed_out) noexcept {
+  if (timed_out) record(metrics, {"record_wait_timeout"});
+  const ErrorsAside aside;
+  const double seconds = std::chrono::duration<double>(took).count();
+  const Ref done =
+      Ref::steal(PyObject_CallMethod(metrics, "record_latency", "d", seconds));
+  if (!done) PyErr_Clear();
+}
+
 }  // namespace cachier::python

@@ -7,6 +7,7 @@
 
 #include <cachier/engine.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -24,5 +25,8 @@ void report_store_failure(const std::string& location,
 
 /// Counts a step in a `CacheMetrics`. `waited`: for somebody else's computation.
 void record_step(PyObject* metrics, engine::Step step, bool waited) noexcept;
+/// Counts how long a call took, and whether it gave up waiting.
+void record_call(PyObject* metrics, std::chrono::nanoseconds took,
+                 bool timed_out) noexcept;
 
 }  // namespace cachier::python

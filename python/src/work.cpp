@@ -162,7 +162,14 @@ bool PythonWork::start_refresh(std::unique_ptr<engine::Refresh> ticket) noexcept
 
 void PythonWork::on(engine::Step step) noexcept {
   if (cached_.metrics) record_step(cached_.metrics.get(), step, waited_);
-  if (step == engine::Step::waiting) waited_ = true;
+  if (step == engine::Step::waiting) {
+    waited_ = true;
+    waits_since_ = std::chrono::steady_clock::now();
+  }
+  if (step == engine::Step::calling && waited_) {
+    timed_out_ =
+        std::chrono::steady_clock::now() - waits_since_ >= cached_.settings.wait_limit;
+  }
   if (!verbose_) return;
   const ErrorsAside aside;
   switch (step) {

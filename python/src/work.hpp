@@ -6,6 +6,7 @@
 
 #include <cachier/engine.hpp>
 
+#include <chrono>
 #include <memory>
 
 #include "cached.hpp"
@@ -36,6 +37,9 @@ class PythonWork final : public engine::Work {
   void store_failed(const Error& error) noexcept override;
   void waits_for(std::uint32_t process) noexcept override;
 
+  /// Whether it ran the function because it had waited long enough for another.
+  [[nodiscard]] bool timed_out() const noexcept { return timed_out_; }
+
   /// What the caller gets: a new reference, or null with the exception set.
   [[nodiscard]] PyObject* finish(const engine::Ended& ended);
 
@@ -49,6 +53,8 @@ class PythonWork final : public engine::Work {
   /// Why the result cannot be stored, where callers are to know.
   Raised unstorable_;
   bool waited_ = false;
+  bool timed_out_ = false;
+  std::chrono::steady_clock::time_point waits_since_;
 };
 
 }  // namespace cachier::python
