@@ -35,18 +35,29 @@ inline constexpr std::uint64_t kUndefined = 23;
 
 namespace detail {
 
-/// Length of the part at the front that is ASCII, by whole words.
-[[nodiscard]] inline std::size_t ascii_prefix(const char* text,
-                                              std::size_t size) noexcept {
-  std::size_t at = 0;
-  while (size - at >= 8) {
-    std::uint64_t word;
-    std::memcpy(&word, text + at, 8);
-    if ((word & 0x8080808080808080u) != 0) break;
-    at += 8;
+template <class Word>
+[[nodiscard]] inline Word high_bits(const char* text) noexcept {
+  Word word;
+  std::memcpy(&word, text, sizeof word);
+  return static_cast<Word>(word & static_cast<Word>(0x8080808080808080u));
+}
+
+/// By whole words, the last of which may overlap the one before.
+[[nodiscard]] inline bool is_ascii(const char* text, std::size_t size) noexcept {
+  if (size >= 8) {
+    const char* const last = text + size - 8;
+    for (; text < last; text += 8) {
+      if (high_bits<std::uint64_t>(text) != 0) return false;
+    }
+    return high_bits<std::uint64_t>(last) == 0;
   }
-  while (at < size && static_cast<unsigned char>(text[at]) < 0x80) ++at;
-  return at;
+  if (size >= 4) {
+    return (high_bits<std::uint32_t>(text) |
+            high_bits<std::uint32_t>(text + size - 4)) == 0;
+  }
+  unsigned all = 0;
+  for (std::size_t i = 0; i < size; ++i) all |= static_cast<unsigned char>(text[i]);
+  return all < 0x80;
 }
 
 template <class T>
@@ -64,10 +75,9 @@ template <class T>
 
 }  // namespace detail
 
-/// Whether it is sound UTF-8; what is all ASCII is decided inline.
+/// The same, decided inline where it is all ASCII.
 [[nodiscard]] inline bool valid_text(std::string_view text) noexcept {
-  const std::size_t plain = detail::ascii_prefix(text.data(), text.size());
-  return plain == text.size() || is_utf8(text.substr(plain));
+  return detail::is_ascii(text.data(), text.size()) || is_utf8(text);
 }
 
 /// Writes items one after the other into a buffer that starts on the stack.

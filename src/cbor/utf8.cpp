@@ -31,13 +31,17 @@ std::size_t sequence_length(std::string_view text) noexcept {
 }  // namespace
 
 bool is_utf8(std::string_view text) noexcept {
-  while (true) {
-    text.remove_prefix(detail::ascii_prefix(text.data(), text.size()));
-    if (text.empty()) return true;
-    const std::size_t length = sequence_length(text);
-    if (length == 0) return false;
+  while (!text.empty()) {
+    std::size_t length = 1;
+    if (text.size() >= 8 && detail::is_ascii(text.data(), 8)) {
+      length = 8;
+    } else if (static_cast<unsigned char>(text.front()) >= 0x80) {
+      length = sequence_length(text);
+      if (length == 0) return false;
+    }
     text.remove_prefix(length);
   }
+  return true;
 }
 
 }  // namespace cachier::cbor
