@@ -1,0 +1,47 @@
+#pragma once
+
+/// What stdout and stdin are, and tables for them.
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cachier::cli {
+
+[[nodiscard]] bool input_is_terminal() noexcept;
+[[nodiscard]] bool output_is_terminal() noexcept;
+
+/// Columns of the terminal; 0 where stdout is none.
+[[nodiscard]] std::size_t terminal_width() noexcept;
+
+/// The text in bold, if stdout is a terminal that shows it and `NO_COLOR` does not say
+/// otherwise.
+[[nodiscard]] std::string bold(std::string_view text);
+/// Likewise, less bright.
+[[nodiscard]] std::string faint(std::string_view text);
+
+/// Rows of cells, each column as wide as its widest cell, two blanks between them.
+/// Cells are printable text. On a terminal the `flexible` column is cut so that rows
+/// fit.
+class Table {
+ public:
+  enum class Align : unsigned char { left, right };
+  struct Column {
+    std::string title;
+    Align align = Align::left;
+    bool flexible = false;
+  };
+
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+
+  void row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  /// Prints title and rows to stdout.
+  void print() const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+}  // namespace cachier::cli
