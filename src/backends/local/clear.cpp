@@ -59,8 +59,8 @@ Result<std::vector<Seen>> walk(Site& site, Range range, Deadline deadline) {
   return sqlite_error((*lease)->handle(), result, kCannotClear);
 }
 
-/// Rows to be removed while their claims are held here, so that nobody who computes one
-/// of them is disturbed: who holds a claim keeps its row.
+/// Rows to be removed without disturbing anybody who computes one of them: where the
+/// claim is free it is held meanwhile, where it is not a tombstone keeps the version.
 class StaleBatch {
  public:
   explicit StaleBatch(Site& site) noexcept : site_(site) {}
@@ -75,16 +75,21 @@ class StaleBatch {
   }
 
   std::optional<Error> add(const Seen& seen, Deadline deadline) {
-    if (!seen.live) {  // of no interest to anybody
-      rows_.push_back({seen, 0});
-      return std::nullopt;
-    }
-    const auto function = function_of(seen.row >> kDigestBits, deadline);
-    if (!function) return function.error();
+    One one{seen, 0, Sql::remove};
     rows_.reserve(rows_.size() + 1);
-    const auto claim = site_.claims().take(
-        seen.digest, site_.table().claim_generation(**function).load());
-    if (claim.serial != 0) rows_.push_back({seen, claim.serial});
+    if (seen.live) {
+      const auto function = function_of(seen.row >> kDigestBits, deadline);
+      if (!function) return function.error();
+      one.serial =
+          site_.claims()
+              .take(seen.digest, site_.table().claim_generation(**function).load())
+              .serial;
+      if (one.serial == 0) {
+        if (seen.stored_at == 0) return std::nullopt;  // a tombstone already
+        one.how = Sql::bury;
+      }
+    }
+    rows_.push_back(one);
     return std::nullopt;
   }
 
@@ -95,7 +100,7 @@ class StaleBatch {
     auto transaction = Transaction::begin(site_, deadline);
     if (!transaction) return transaction.error();
     for (const One& one : rows_) {
-      Run run(transaction->connection(), Sql::remove);
+      Run run(transaction->connection(), one.how);
       run.bind(1, one.seen.row).bind(2, one.seen.version);
       if (run.step() != SQLITE_DONE)
         return transaction->fail(run.result(), kCannotClear);
@@ -110,6 +115,7 @@ class StaleBatch {
   struct One {
     Seen seen;
     std::uint64_t serial;  ///< of the claim; 0: none
+    Sql how;
   };
 
   Result<const Function*> function_of(std::int64_t number, Deadline deadline) {
@@ -159,6 +165,7 @@ Result<std::uint64_t> LocalStore::clear(const Filter& filter, Clear what,
 Result<std::uint64_t> LocalStore::clear_entries(Site& site, const Filter& filter,
                                                 Deadline deadline) {
   Range range = kAllRows;
+  std::uint64_t removed = 0;
   {
     auto transaction = Transaction::begin(site, deadline);
     if (!transaction) return transaction.error();
@@ -190,18 +197,14 @@ Result<std::uint64_t> LocalStore::clear_entries(Site& site, const Filter& filter
       if (carry.step() != SQLITE_DONE)
         return transaction->fail(carry.result(), kCannotClear);
     }
+    // Counted where nobody can store, as the number is to be exact.
+    const auto count = number_of(connection, Sql::count_cleared, range);
+    if (!count) return count.error();
+    removed = static_cast<std::uint64_t>(*count);
     if (auto error = transaction->commit(kAllSlots)) return *error;
   }
   // From here on all of it is gone for readers; the rest is tidying.
   site.table().forget_outcomes();
-  std::uint64_t removed = 0;
-  {
-    auto lease = site.pool().lend(deadline);
-    if (!lease) return lease.error();
-    const auto count = number_of(**lease, Sql::count_cleared, range);
-    if (!count) return count.error();
-    removed = static_cast<std::uint64_t>(*count);
-  }
   if (const auto error = sweep(site, range, deadline)) {
     to_sweep_.store(true);
     platform::request_chore(*this);

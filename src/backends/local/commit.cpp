@@ -33,10 +33,8 @@ Result<Version> LocalStore::commit(const Id& id, const Change& change,
       case Change::Kind::release:
         return release(id, change);
       case Change::Kind::renew:
-        // Nothing to do: a claim lasts as long as its process.
-        if (!change.token || holder_of(id.digest, change.token->serial) == nullptr)
-          return ErrorCode::claim_lost;
-        return change.token->basis.version;
+        return Error(ErrorCode::unsupported, "cannot renew a claim of the local store",
+                     "its claims have no lease: they last as long as their process");
       case Change::Kind::erase:
         return erase(id, change, deadline);
     }

@@ -4,6 +4,7 @@
 
 #include <cachier/entry.hpp>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -18,10 +19,14 @@ inline constexpr std::int64_t kUserVersion = 1;
 inline constexpr int kDigestBits = 44;  ///< of an entry's id, below its function's
 inline constexpr std::int64_t kMaxFunction = (std::int64_t{1} << 19) - 1;
 
+inline constexpr std::uint64_t kMix1 = 0x9e3779b97f4a7c15;
+inline constexpr std::uint64_t kMix2 = 0xbf58476d1ce4e5b9;
+
 [[nodiscard]] constexpr std::int64_t row_of(std::int64_t function,
                                             const Digest& digest) noexcept {
+  const std::uint64_t mixed = (digest.high ^ std::rotl(digest.low * kMix1, 32)) * kMix2;
   return function << kDigestBits |
-         static_cast<std::int64_t>(digest.high >> (64 - kDigestBits));
+         static_cast<std::int64_t>(mixed >> (64 - kDigestBits));
 }
 
 inline constexpr std::int64_t kFlagNone = 1;   ///< the value is an empty answer
@@ -56,7 +61,7 @@ inline constexpr std::uint32_t kClaimFiles = 16;
 }
 [[nodiscard]] constexpr std::uint64_t claim_byte_of(const Digest& digest,
                                                     std::uint32_t generation) noexcept {
-  return (digest.low ^ generation * std::uint64_t{0x9e3779b97f4a7c15}) >> 2;
+  return (digest.low ^ generation * kMix1) >> 2;
 }
 
 }  // namespace cachier::local

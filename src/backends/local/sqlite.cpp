@@ -39,6 +39,8 @@ constexpr const char* kStatements[] = {
     "(SELECT epoch FROM functions WHERE id = entries.id >> 44) "
     "FROM entries WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
     "DELETE FROM entries WHERE id = ?1 AND version = ?2",
+    "UPDATE entries SET stored_at = 0, flags = 0, size = 0, envelope = NULL "
+    "WHERE id = ?1 AND version = ?2",
     "SELECT e.id, f.name, e.stored_at, e.size, e.digest, e.envelope, "
     "e.epoch = f.epoch FROM entries e CROSS JOIN functions f ON f.id = e.id >> 44 "
     "WHERE e.id > ?1 AND e.id <= ?2 ORDER BY e.id LIMIT ?3",

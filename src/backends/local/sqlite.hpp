@@ -35,6 +35,7 @@ enum class Sql : std::uint8_t {
   sweep,          ///< first and last row: deletes rows of other epochs
   walk,           ///< after row, last row, how many -> rows' states
   remove,         ///< row, version
+  bury,           ///< row, version: leaves a tombstone that keeps it
   list,           ///< after row, last row, how many -> what listings need
   last_one,
 };
