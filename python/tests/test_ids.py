@@ -1,0 +1,169 @@
+"""Function ids: which functions share entries, and which do not."""
+
+import textwrap
+
+import pytest
+
+import cachier
+from cachier import _core
+
+
+def id_of(function, **options):
+    return cachier.cachier(backend="memory", **options)(function)._function_id
+
+
+def top_level(a, /, b=1, *rest, k, **more):
+    return a
+
+
+class Outer:
+    class Inner:
+        def method(self, x):
+            return x
+
+        @staticmethod
+        def static(x):
+            return x
+
+
+def test_plain_functions():
+    assert id_of(top_level) == f"cachier:{__name__}.top_level(a,b,*rest,k,**more)"
+    assert (
+        id_of(Outer.Inner.method, allow_non_static_methods=True)
+        == f"cachier:{__name__}.Outer.Inner.method(x)"
+    )
+    assert id_of(Outer.Inner.static) == f"cachier:{__name__}.Outer.Inner.static(x)"
+    assert id_of(top_level, key_prefix="team") == id_of(top_level).replace(
+        "cachier:", "team:", 1
+    )
+    assert id_of(top_level, version="2") == id_of(top_level) + "@2"
+
+
+def test_given_names():
+    assert id_of(top_level, name="forecast") == "cachier:forecast"
+    assert id_of(top_level, name="forecast", version="2") == "cachier:forecast@2"
+    assert id_of(lambda x: x, name="a:b") == "cachier:a%3Ab"
+
+
+def test_reordered_parameters_are_a_new_function():
+    names = {"__name__": "shop"}
+    exec("def f(a, b): pass", names)
+    first = id_of(names["f"])
+    exec("def f(b, a): pass", names)
+    assert id_of(names["f"]) != first
+
+
+def test_lambdas_are_told_by_their_code():
+    one, same, other = (lambda x: x + 1), (lambda x: x + 1), (lambda x: x + 2)
+    assert id_of(one) == id_of(same) != id_of(other)
+    assert "#" in id_of(one)
+
+
+def test_local_functions_are_told_by_plain_closure_values():
+    def factory(value):
+        def inner(x):
+            return value
+
+        return inner
+
+    for one, other in [(1, 2), ("a", "b"), ((1, "a"), (1, "b")), (None, False)]:
+        assert id_of(factory(one)) == id_of(factory(one)) != id_of(factory(other))
+    assert id_of(factory([1])) == id_of(factory([2]))  # not plain: not part of the id
+    assert id_of(factory(1)) != id_of(factory(1.0)) != id_of(factory(True))
+
+
+@pytest.mark.pickle
+def test_closures_of_a_factory_do_not_share(cache_dir):
+    def factory(n):
+        @cachier.cachier(cache_dir=cache_dir)
+        def inner(x):
+            return n * x
+
+        return inner
+
+    two, three = factory(2), factory(3)
+    assert [two(5), three(5), two(5), three(5)] == [10, 15, 10, 15]
+
+
+def test_the_digest_of_code_does_not_depend_on_the_process(run_python):
+    source = """
+        from cachier import _core
+        def outer():
+            names = {"a", "b", "c"}
+            def inner(x, y=frozenset({1, 2})):
+                return x in {"p", "q", "r"} and [n for n in names if n]
+            return inner
+        print(_core.code_digest(outer()), _core.code_digest(lambda: "text"))
+    """
+    found = {run_python(source, env={"PYTHONHASHSEED": s}).stdout for s in "012"}
+    assert len(found) == 1
+
+
+def test_line_numbers_and_files_do_not_matter(run_python):
+    source = "from cachier import _core\n{}f = lambda x: x + 1\nprint(_core.code_digest(f))"
+    one = run_python(source.format(""), name="one.py").stdout
+    other = run_python(source.format("\n\n\n"), name="other.py").stdout
+    assert one == other
+
+
+SCRIPT = """
+    import sys
+    from cachier import cachier
+    @cachier(cache_dir=sys.argv[1])
+    def totals(path):
+        print("runs")
+        return path + "{}"
+    print(totals("p"), totals._function_id)
+"""
+
+
+@pytest.mark.pickle
+def test_scripts_keep_their_identity_and_do_not_share(run_python, cache_dir, tmp_path):
+    first = run_python(SCRIPT.format(1), cache_dir, name="one.py").stdout
+    again = run_python(SCRIPT.format(1), cache_dir, name="one.py").stdout
+    other = run_python(SCRIPT.format(2), cache_dir, name="two.py").stdout
+    where = f"cachier:{tmp_path.resolve()}/one.py.totals(path)"
+    assert first == f"runs\np1 {where}\n"
+    assert again == f"p1 {where}\n"
+    assert other.startswith("runs\np2 ")
+
+
+@pytest.mark.pickle
+def test_modules_run_as_programs(run_python, cache_dir, tmp_path):
+    import subprocess
+    import sys
+
+    package = tmp_path / "pkg"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "tool.py").write_text(textwrap.dedent(SCRIPT.format(1)))
+    done = subprocess.run(
+        [sys.executable, "-m", "pkg.tool", cache_dir],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("cachier:pkg.tool.totals(path)\n")
+
+
+def test_code_without_a_file_is_told_by_its_code(tmp_path):
+    import subprocess
+    import sys
+
+    def run(body):
+        source = (
+            "import cachier\n@cachier.cachier(backend='memory')\n"
+            f"def f(x): return {body}\nprint(f._function_id)"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", source], capture_output=True, text=True, check=True
+        ).stdout
+
+    assert run("x + 1") == run("x + 1") != run("x + 2")
+    assert run("x + 1").startswith("cachier:__main__.f#")
+
+
+def test_code_digest_needs_code():
+    with pytest.raises(TypeError):
+        _core.code_digest(len)
