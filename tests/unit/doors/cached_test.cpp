@@ -1,0 +1,289 @@
+/// The C++ door: what a program that wraps its functions can rely on.
+
+#include <gtest/gtest.h>
+#include <cachier/cached.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <tuple>
+#include <variant>
+#include <vector>
+
+#include "support/temp_directory.hpp"
+
+namespace cachier::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// On both backends: what holds whatever the store.
+class CachedOn : public testing::TestWithParam<const char*> {
+ protected:
+  Options options() const {
+    Options options;
+    options.backend = GetParam();
+    options.cache_dir = directory_.path().string();
+    return options;
+  }
+  TempDirectory directory_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Backends, CachedOn, testing::Values("memory", "local"),
+                         [](const auto& of) { return std::string(of.param); });
+
+TEST_P(CachedOn, RunsOncePerArguments) {
+  int runs = 0;
+  auto area = cached(
+      "area", [&](int width, double height) { return ++runs, width * height; },
+      options());
+  EXPECT_EQ(area(2, 1.5), 3.0);
+  EXPECT_EQ(area(2, 1.5), 3.0);
+  EXPECT_EQ(area(2, 2.5), 5.0);
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(area.counters().hits, 1U);
+}
+
+int twice(const std::string& text) { return static_cast<int>(2 * text.size()); }
+
+TEST_P(CachedOn, TakesFunctionsAndConvertsArguments) {
+  auto f = cached("twice", twice, options());
+  EXPECT_EQ(f("abc"), 6);
+  EXPECT_EQ(f(std::string("abc")), 6);
+  EXPECT_EQ(f.counters().hits, 1U) << "a literal is the string it becomes";
+}
+
+TEST_P(CachedOn, ResultsOfStandardTypesComeBackEqual) {
+  using Everything =
+      std::tuple<std::string, std::vector<int>, std::map<std::string, double>,
+                 std::optional<int>, std::variant<int, std::string>>;
+  const Everything all{"text \xc3\xa9", {1, -2, 3}, {{"a", 0.1}}, 7, "one"};
+  int runs = 0;
+  auto f = cached(
+      "everything", [&] { return ++runs, all; }, options());
+  EXPECT_EQ(f(), all);
+  EXPECT_EQ(f(), all);
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_P(CachedOn, WhatItThrowsReachesTheCallerAndIsNotStored) {
+  int runs = 0;
+  auto f = cached(
+      "throws",
+      [&](int n) -> int {
+        if (++runs == 1) throw std::out_of_range("first");
+        return n;
+      },
+      options());
+  EXPECT_THROW(f(3), std::out_of_range);
+  EXPECT_EQ(f(3), 3);
+  EXPECT_EQ(runs, 2);
+}
+
+TEST_P(CachedOn, PeekInvalidateAndClear) {
+  int runs = 0;
+  auto f = cached(
+      "f", [&](int n) { return ++runs, n; }, options());
+  auto other = cached(
+      "f2", [&](int n) { return ++runs, n; }, options());
+  EXPECT_EQ(f.peek(1), std::nullopt);
+  (void)f(1), (void)f(2), (void)other(1);
+  EXPECT_EQ(f.peek(1), 1);
+  f.invalidate(1);
+  EXPECT_EQ(f.peek(1), std::nullopt);
+  EXPECT_EQ(f.clear(), 1U);
+  EXPECT_EQ(f.peek(2), std::nullopt);
+  EXPECT_EQ(other.peek(1), 1) << "a function that shares the name's beginning stays";
+  EXPECT_EQ(f.clear(), 0U);
+  EXPECT_EQ(runs, 3);
+}
+
+TEST_P(CachedOn, PrecacheIsAnAnswer) {
+  auto f = cached(
+      "f", [](int) -> int { throw std::logic_error("ran"); }, options());
+  f.precache(5, 1);
+  EXPECT_EQ(f(1), 5);
+  EXPECT_THROW(f(2), std::logic_error);
+}
+
+TEST_P(CachedOn, AnEmptyOptionalCountsOnlyIfAllowed) {
+  int runs = 0;
+  const auto none = [&](int) -> std::optional<int> { return ++runs, std::nullopt; };
+  auto f = cached("none", none, options());
+  (void)f(1), (void)f(1);
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(f.call({.allow_none = true}, 1), std::nullopt);
+  EXPECT_EQ(runs, 2) << "it was stored either way";
+}
+
+TEST_P(CachedOn, OptionsOfACall) {
+  int runs = 0;
+  auto f = cached(
+      "f", [&](int) { return ++runs; }, options());
+  EXPECT_EQ(f(1), 1);
+  EXPECT_EQ(f.call({.max_age = 1h}, 1), 1);
+  EXPECT_EQ(f.call({.max_age = 0s}, 1), 2) << "zero is never fresh";
+  EXPECT_EQ(f.call({.skip_cache = true}, 1), 3);
+  EXPECT_EQ(f(1), 2) << "skipped calls store nothing";
+  EXPECT_EQ(f.call({.overwrite_cache = true}, 1), 4);
+  EXPECT_EQ(f(1), 4);
+}
+
+TEST_P(CachedOn, AStaleValueNowAndAFreshOneNext) {
+  std::atomic<int> runs{0};
+  auto f = cached(
+      "f", [&](const std::string&) { return ++runs; }, options());
+  const CallOptions lazily{.stale_after = 0s, .next_time = true};
+  EXPECT_EQ(f("x"), 1);
+  EXPECT_EQ(f.call(lazily, "x"), 1);
+  while (f("x") == 1) std::this_thread::yield();
+  EXPECT_EQ(f("x"), 2);
+}
+
+TEST_P(CachedOn, ThreadsRunItOnce) {
+  std::atomic<int> runs{0};
+  auto f = cached(
+      "slow",
+      [&](int n) {
+        ++runs;
+        std::this_thread::sleep_for(20ms);  // the work
+        return n;
+      },
+      options());
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 16; ++i) {
+    threads.emplace_back([&] { EXPECT_EQ(f(4), 4); });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_P(CachedOn, OffItRunsAndKeepsWhatItHas) {
+  int runs = 0;
+  auto f = cached(
+      "f", [&](int) { return ++runs; }, options());
+  EXPECT_EQ(f(1), 1);
+  disable_caching();
+  EXPECT_EQ(f(1), 2);
+  enable_caching();
+  EXPECT_EQ(f(1), 1);
+}
+
+TEST_P(CachedOn, VersionsAndPrefixesAreApart) {
+  auto with = [&](std::string version, std::string prefix) {
+    Options of = options();
+    of.version = std::move(version);
+    of.key_prefix = std::move(prefix);
+    return cached(
+        "f", [](int n) { return n; }, of);
+  };
+  EXPECT_EQ(with("", "cachier").id(), "cachier:f");
+  EXPECT_EQ(with("2", "cachier").id(), "cachier:f@2");
+  EXPECT_EQ(with("", "team").id(), "team:f");
+}
+
+TEST(Cached, OnDiskAnotherWrapperFindsIt) {
+  const TempDirectory directory;
+  const Options options{.cache_dir = directory.path().string()};
+  int runs = 0;
+  const auto square = [&](int n) { return ++runs, n * n; };
+  EXPECT_EQ(cached("square", square, options)(5), 25);
+  EXPECT_EQ(cached("square", square, options)(5), 25);
+  EXPECT_EQ(runs, 1);
+}
+
+TEST(Cached, TooLargeIsReturnedNotStored) {
+  const TempDirectory directory;
+  int runs = 0;
+  auto f = cached("f", [&](int n) { return ++runs, std::string(std::size_t(n), 'x'); },
+                  {.cache_dir = directory.path().string(), .entry_size_limit = 12});
+  EXPECT_EQ(f(10).size(), 10U);
+  EXPECT_EQ(f(10).size(), 10U);
+  EXPECT_EQ(runs, 1) << "10 bytes and a head of 1 are not more than 12";
+  EXPECT_EQ(f(20).size(), 20U);
+  EXPECT_EQ(f(20).size(), 20U);
+  EXPECT_EQ(runs, 3);
+  EXPECT_EQ(f.counters().size_rejections, 2U);
+}
+
+TEST(Cached, HiddenArgumentsAreNotOnDisk) {
+  const TempDirectory directory;
+  Options options{.cache_dir = directory.path().string()};
+  options.hash_stored_keys = true;
+  int runs = 0;
+  auto f = cached(
+      "f", [&](const std::string&) { return ++runs; }, options);
+  EXPECT_EQ(f("secret-of-mine"), 1);
+  EXPECT_EQ(f("secret-of-mine"), 1);
+  const auto store =
+      open_store({.backend = "local", .cache_dir = options.cache_dir}).value();
+  const Page page = store->scan({}, {}, Deadline::max()).value();
+  ASSERT_EQ(page.entries.size(), 1U);
+  EXPECT_TRUE(page.entries[0].hashed);
+  EXPECT_EQ(page.entries[0].key.size(), 32U);
+}
+
+/// Neither copied nor stored: lives in memory, is shared.
+struct Unique {
+  explicit Unique(int n) : number(std::make_unique<int>(n)) {}
+  std::unique_ptr<int> number;
+};
+
+TEST(Cached, WhatCannotBeCopiedIsShared) {
+  auto f = cached("unique", [](int n) { return Unique(n); }, {.backend = "memory"});
+  const std::shared_ptr<const Unique> first = f(1);
+  EXPECT_EQ(*first->number, 1);
+  EXPECT_EQ(f(1), first);
+  EXPECT_EQ(f.get(1), first);
+}
+
+TEST(Cached, GetSharesWithoutACopy) {
+  auto f = cached("f", [](int n) { return std::vector<int>(std::size_t(n), 1); },
+                  {.backend = "memory"});
+  EXPECT_EQ(f.get(1000), f.get(1000));
+}
+
+TEST(Cached, SaysWhatIsWrong) {
+  const auto f = [](int n) { return n; };
+  const auto message = [](auto&& make) -> std::string {
+    try {
+      make();
+    } catch (const Exception& error) {
+      return error.what();
+    }
+    return "nothing was thrown";
+  };
+  EXPECT_NE(
+      message([&] { (void)cached("f", f, {.backend = "reddis"}); }).find("reddis"),
+      std::string::npos);
+  EXPECT_NE(message([&] { (void)cached("", f); }).find("name is empty"),
+            std::string::npos);
+  EXPECT_NE(message([&] {
+              (void)cached("f", f, {.wait_for_calc_timeout = -1s});
+            }).find("wait_for_calc_timeout"),
+            std::string::npos);
+  const TempDirectory directory;
+  EXPECT_NE(message([&] {
+              (void)cached("f", [](int n) { return Unique(n); },
+                           {.cache_dir = directory.path().string()});
+            }).find("value_codec"),
+            std::string::npos);
+}
+
+TEST(Cached, RefusesWhatItCouldNotKey) {
+  struct Opaque {};
+  static_assert(Cacheable<int (*)(int)>);
+  static_assert(Cacheable<int (*)(const std::string&)>);
+  static_assert(!Cacheable<int (*)(int&)>, "it could hand results out through it");
+  static_assert(!Cacheable<int (*)(Opaque)>);
+  static_assert(!Cacheable<void (*)(int)>);
+}
+
+}  // namespace
+}  // namespace cachier::test
