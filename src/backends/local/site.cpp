@@ -64,28 +64,30 @@ Result<std::unique_ptr<Site>> Site::open(
   return site;
 }
 
-std::optional<Error> Site::open_table(Deadline deadline) {
+Result<Table> Site::open_or_make_table(Deadline deadline) {
   const std::string path = folder_ + "/table";
-  std::optional<Error> refusal = read_only_;
-  if (!refusal) {
-    bool missing = false;
-    auto table = Table::open(path, missing);
-    if (!table && missing) {
-      if (!guard_.enter_making(deadline)) return was_busy(folder_);
-      table = Table::open(path, missing);
-      if (!table && missing)
-        table = Table::make(path, path + ".new", newest_generation(folder_));
-      guard_.leave_making();
-    }
+  bool missing = false;
+  auto table = Table::open(path, missing);
+  if (table || !missing) return table;
+  if (!guard_.enter_making(deadline)) return was_busy(folder_);
+  table = Table::open(path, missing);
+  if (!table && missing)
+    table = Table::make(path, path + ".new", newest_generation(folder_));
+  guard_.leave_making();
+  return table;
+}
+
+std::optional<Error> Site::open_table(Deadline deadline) {
+  if (!read_only_) {
+    auto table = open_or_make_table(deadline);
     if (table) {
       table_ = std::move(*table);
       return std::nullopt;
     }
     if (!is_refusal_to_write(table.error())) return table.error();
-    refusal = table.error();
+    read_only_ = table.error();
   }
   // Nothing may be written that readers elsewhere could not learn of.
-  read_only_ = std::move(refusal);
   auto table = Table::in_memory();
   if (!table) return table.error();
   table_ = std::move(*table);

@@ -77,6 +77,7 @@ class Site {
  private:
   explicit Site(std::string folder) : folder_(std::move(folder)), claims_(folder_) {}
 
+  Result<Table> open_or_make_table(Deadline deadline);
   std::optional<Error> open_table(Deadline deadline);
   std::optional<Error> open_database(Deadline deadline,
                                      const std::vector<platform::Identity>& abandoned);
