@@ -23,6 +23,11 @@ Time wall_now() noexcept {
   return Time(Duration(nanoseconds_of(CLOCK_REALTIME)));
 }
 
+Time coarse_wall_now() noexcept {
+  if (const auto clock = wall_clock.load(std::memory_order_relaxed)) return clock();
+  return Time(Duration(nanoseconds_of(CLOCK_REALTIME_COARSE)));
+}
+
 void set_wall_clock(Time (*clock)() noexcept) noexcept {
   wall_clock.store(clock, std::memory_order_relaxed);
 }

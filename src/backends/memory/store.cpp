@@ -1,7 +1,5 @@
 #include "backends/memory/store.hpp"
 
-#include <time.h>
-
 #include <algorithm>
 #include <bit>
 #include <charconv>
@@ -21,14 +19,6 @@ namespace {
 
 /// Entries on one page of a scan.
 constexpr std::size_t kPage = 256;
-
-/// UTC as of the last tick of the kernel, some milliseconds ago at most, for a fourth
-/// of the price.
-Time coarse_wall_now() noexcept {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
-  return Time(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
-}
 
 Error out_of_memory(std::string_view what) noexcept {
   try {
@@ -99,7 +89,9 @@ Capabilities MemoryStore::capabilities() const noexcept {
 Time MemoryStore::exact_time() const {
   return clock_ ? clock_() : platform::wall_now();
 }
-Time MemoryStore::coarse_time() const { return clock_ ? clock_() : coarse_wall_now(); }
+Time MemoryStore::coarse_time() const {
+  return clock_ ? clock_() : platform::coarse_wall_now();
+}
 
 Result<Look> MemoryStore::look(const Id& id, const Ask& ask, Deadline) noexcept {
   Result<Look> answer(std::in_place);

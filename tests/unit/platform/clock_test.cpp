@@ -20,6 +20,17 @@ TEST(Clock, WallIsTheSystemsUnlessReplaced) {
   EXPECT_GE(wall_now(), after);
 }
 
+TEST(Clock, CoarseWallIsTheWallOfAMomentAgo) {
+  const Time coarse = coarse_wall_now();
+  const Time now = wall_now();
+  EXPECT_LE(coarse, now);
+  EXPECT_LT(now - coarse, std::chrono::minutes(1));
+
+  set_wall_clock([]() noexcept { return Time(Duration(42)); });
+  EXPECT_EQ(coarse_wall_now(), Time(Duration(42)));
+  set_wall_clock(nullptr);
+}
+
 TEST(Clock, MonotonicClocksAgree) {
   const std::int64_t coarse = coarse_now();
   const auto fine = std::chrono::steady_clock::now().time_since_epoch();
