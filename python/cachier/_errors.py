@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class CachierWarning(UserWarning):
-    """Something is not as it should be, but calls go on: a store is out of reach, say."""
+    """Something is not as it should be, but calls go on: a store is out of reach."""

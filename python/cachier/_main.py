@@ -15,4 +15,4 @@ def main() -> None:
             f"  cause: there is no {program}\n"
             "  fix:   install a wheel of cachier, or build with CACHIER_BUILD_CLI=ON"
         )
-    os.execv(program, ["cachier", *sys.argv[1:]])
+    os.execv(program, ["cachier", *sys.argv[1:]])  # noqa: S606

@@ -10,10 +10,18 @@ date = _datetime.date
 path = pathlib.Path
 
 
-def datetime(*parts: int) -> _datetime.datetime:
-    """Make a time of seven numbers and, as eighth, the microseconds of its zone."""
-    if len(parts) < 8:
-        return _datetime.datetime(*parts)
-    offset = _datetime.timedelta(microseconds=parts[7])
-    zone = _datetime.timezone(offset)
-    return _datetime.datetime(*parts[:7], tzinfo=zone)  # type: ignore[misc]
+def datetime(
+    year: int,
+    month: int,
+    day: int,
+    hour: int,
+    minute: int,
+    second: int,
+    microsecond: int,
+    offset: int | None = None,
+) -> _datetime.datetime:
+    """Make a time; `offset` is that of its zone, in microseconds."""
+    zone = None
+    if offset is not None:
+        zone = _datetime.timezone(_datetime.timedelta(microseconds=offset))
+    return _datetime.datetime(year, month, day, hour, minute, second, microsecond, zone)

@@ -301,7 +301,8 @@ class Decorator:
             self._metrics(),
             self._size_limit,
             policy == "raise",
-            policy != "compute",
+            # What the local store refuses for good it refuses above, not at a call.
+            policy == "raise",
         )
         _look_like(cached, function)
         return cached
@@ -320,7 +321,7 @@ class Decorator:
             )
 
     def _serial_of(self, target: Any) -> str:
-        """Tell functions apart that have one name and code: in memory they do not share.
+        """Tell functions of one name and code apart: in memory they do not share.
 
         On disk they do: there, only what outlives the process can tell.
         """
@@ -428,6 +429,7 @@ def _size_limit(limit: int | str | None) -> int | None:
 
 
 def _directory(directory: Any) -> str:
+    path: str | bytes | None
     try:
         path = os.fspath(directory)
     except TypeError:
@@ -483,7 +485,7 @@ def _unbound(
         if type(function) is functools.partial:
             target, bound, _ = _unbound(function.func)
             return target, (bound or ()) + function.args, function.keywords
-    call = getattr(type(function), "__call__", None)
+    call = getattr(type(function), "__call__", None)  # noqa: B004
     if isinstance(call, types.FunctionType):
         return call, (function,), None
     return function, None, None

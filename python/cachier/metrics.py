@@ -18,8 +18,8 @@ _DEFAULT_WINDOWS = (
     timedelta(hours=1),
     timedelta(days=1),
 )
-#: How many slices the longest window is cut into: latencies are summed by slice, so that
-#: memory is bounded and nothing is dropped.
+#: How many slices the longest window is cut into: latencies are summed by slice, so
+#: that memory is bounded and nothing is dropped.
 _SLICES = 1440
 
 

@@ -114,6 +114,8 @@ std::string qualified_name(PyObject* object) {
   std::string_view place = utf8_of(module.get());
   // Where the paths live is a detail of one version of Python.
   if (place.starts_with("pathlib.")) place = "pathlib";
+  // What children of multiprocessing call the module of their parent's program.
+  if (place == "__mp_main__") place = "__main__";
   const std::string_view called = utf8_of(name.get());
   if (PyErr_Occurred()) return {};
   return std::string(place) + "." + std::string(called);

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import cachier
-from cachier import config
 
 
 @pytest.fixture(autouse=True)

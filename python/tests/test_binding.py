@@ -1,4 +1,4 @@
-"""Arguments find their parameters as Python's own calls do, cache on, off and skipped."""
+"""Arguments find their parameters as in Python's own calls, cache on or off."""
 
 import functools
 import inspect

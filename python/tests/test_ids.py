@@ -100,7 +100,9 @@ def test_the_digest_of_code_does_not_depend_on_the_process(run_python):
 
 
 def test_line_numbers_and_files_do_not_matter(run_python):
-    source = "from cachier import _core\n{}f = lambda x: x + 1\nprint(_core.code_digest(f))"
+    source = (
+        "from cachier import _core\n{}f = lambda x: x + 1\nprint(_core.code_digest(f))"
+    )
     one = run_python(source.format(""), name="one.py").stdout
     other = run_python(source.format("\n\n\n"), name="other.py").stdout
     assert one == other

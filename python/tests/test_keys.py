@@ -220,9 +220,7 @@ def test_the_key_of_a_set_does_not_depend_on_the_process(run_python):
         from cachier import _core
         print(_core.encode_key({"a", "b", "c", "d", ("e", 1)}).hex())
     """
-    keys = {
-        run_python(source, env={"PYTHONHASHSEED": seed}).stdout for seed in "0123"
-    }
+    keys = {run_python(source, env={"PYTHONHASHSEED": seed}).stdout for seed in "0123"}
     assert len(keys) == 1
 
 
@@ -359,7 +357,7 @@ def test_a_key_over_64_mib_is_refused():
     def compute(data):
         return 1
 
-    with pytest.raises(TypeError, match="too large|larger than 64 MiB"):
+    with pytest.raises(TypeError, match="larger than 64 MiB"):
         compute(b"x" * (65 << 20))
 
 
@@ -428,7 +426,9 @@ class TestNumPy:
         assert key(array) == key(np.asfortranarray(array))
         assert key(array[:, ::2]) == key(array[:, ::2].copy())
         assert key(array) == key(array.astype(">f8"))
-        gaps = np.dtype({"names": ["a", "b"], "formats": ["u1", "f8"], "offsets": [0, 8]})
+        gaps = np.dtype(
+            {"names": ["a", "b"], "formats": ["u1", "f8"], "offsets": [0, 8]}
+        )
         one, other = np.zeros(3, gaps), np.zeros(3, gaps)
         other.view("u1")[1:8] = 9  # between the fields
         assert key(one) == key(other)

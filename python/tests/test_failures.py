@@ -1,0 +1,264 @@
+"""Stores that fail: what reaches the caller, and what is said."""
+
+import logging
+import os
+import stat
+import warnings
+
+import pytest
+
+import cachier
+from cachier import _core, _report
+
+pytestmark = pytest.mark.pickle
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said_yet():
+    _report._warned.clear()
+
+
+def as_nobody(run):
+    """Run in a child that is not root: root may do everything."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            run()
+            code = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_directory_that_cannot_be_made(tmp_path):
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    with pytest.raises(OSError, match="file") as caught:
+        cachier.cachier(cache_dir=in_the_way / "cache")
+    message = str(caught.value)
+    assert "cause:" in message
+    assert "fix:" in message
+
+
+def test_a_directory_that_others_may_write(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(PermissionError) as caught:
+        cachier.cachier(cache_dir=shared)
+    message = str(caught.value)
+    assert str(shared) in message
+    assert "fix:" in message
+
+
+def test_a_directory_without_permission(tmp_path):
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents:
+        if parent != parent.parent and parent.stat().st_uid == os.getuid():
+            parent.chmod(parent.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+
+    def run():
+        with pytest.raises(OSError, match="closed"):
+            cachier.cachier(cache_dir=closed / "cache")
+
+    as_nobody(run)
+
+
+def test_damaged_files_are_misses(cache_dir, recorded, run_python):
+    source = """
+        import sys, cachier
+        @cachier.cachier(cache_dir=sys.argv[1], name="f")
+        def f(x):
+            print("runs")
+            return {"x": "value" * 5}
+        assert f(1) == {"x": "value" * 5}
+        assert f(1) == {"x": "value" * 5}
+    """
+    assert run_python(source, cache_dir).stdout == "runs\n"
+    flipped = 0
+    for folder, _, files in os.walk(cache_dir):
+        for name in files:
+            path = os.path.join(folder, name)
+            with open(path, "rb") as file:
+                data = file.read()
+            at = data.find(b"valuevaluevalue")
+            if at >= 0:
+                with open(path, "r+b") as file:
+                    file.seek(at)
+                    file.write(b"VALUE")
+                flipped += 1
+    assert flipped
+    done = run_python(source, cache_dir)
+    assert done.stderr == ""
+
+
+def test_a_value_that_cannot_be_read_is_a_miss(cache_dir, recorded, caplog):
+    class Changes:
+        broken = False
+
+        def __reduce__(self):
+            return _unpickle, ()
+
+    global _unpickle_raises
+    _unpickle_raises = False
+
+    @cachier.cachier(cache_dir=cache_dir)
+    def f():
+        recorded.append(1)
+        return Changes()
+
+    f()
+    assert f() == "unpickled"
+    assert recorded.count == 1
+    _unpickle_raises = True
+    with caplog.at_level(logging.INFO, logger="cachier"):
+        assert isinstance(f(), Changes)
+    assert recorded.count == 2
+    assert "cannot be read" in caplog.text
+    assert f._counters["unreadable"] == 1
+    _unpickle_raises = False
+    assert f() == "unpickled"
+    assert recorded.count == 2
+
+
+_unpickle_raises = False
+
+
+def _unpickle():
+    if _unpickle_raises:
+        raise ImportError("gone")
+    return "unpickled"
+
+
+def test_ctrl_c_while_unpickling_is_the_callers(cache_dir, recorded):
+    global _interrupt
+
+    @cachier.cachier(cache_dir=cache_dir)
+    def f():
+        recorded.append(1)
+        return _Interrupts()
+
+    _interrupt = False
+    f()
+    _interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        f()
+    _interrupt = False
+    assert f() == "fine"
+    assert recorded.count == 1
+
+
+_interrupt = False
+
+
+class _Interrupts:
+    def __reduce__(self):
+        return _maybe_interrupt, ()
+
+
+def _maybe_interrupt():
+    if _interrupt:
+        raise KeyboardInterrupt
+    return "fine"
+
+
+class TestOutages:
+    """A store that stops working while it is in use."""
+
+    @pytest.fixture
+    def broken(self, tmp_path, recorded):
+        """Give a function whose store cannot be opened any more."""
+        directory = tmp_path / "cache"
+
+        @cachier.cachier(cache_dir=directory)
+        def f(x=0):
+            recorded.append(x)
+            return x
+
+        assert not os.path.exists(directory) or os.path.isdir(directory)
+        if directory.exists():
+            directory.rmdir()
+        directory.write_text("in the way")
+        return f
+
+    def test_the_call_gets_its_result_and_one_warning(self, broken, recorded):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert [broken(1), broken(1), broken(2)] == [1, 1, 2]
+        assert recorded == [1, 1, 2]
+        mine = [w for w in caught if issubclass(w.category, cachier.CachierWarning)]
+        assert len(mine) == 1
+        assert "said once" in str(mine[0].message)
+        assert broken._counters["store_errors"] >= 3
+
+    def test_a_warning_as_an_error_does_not_reach_the_caller(self, broken, caplog):
+        with warnings.catch_warnings(), caplog.at_level("WARNING", logger="cachier"):
+            warnings.simplefilter("error")
+            assert broken(1) == 1
+        assert caplog.records
+
+    def test_precached_values_are_given_back(self, broken):
+        with pytest.warns(cachier.CachierWarning):
+            assert broken.precache_value(1, value_to_cache=5) == 5
+
+    def test_clearing_says_so(self, broken):
+        with pytest.raises(OSError, match="cache"):
+            broken.clear_cache()
+
+    def test_exceptions_of_the_function_are_its_own(self, tmp_path):
+        directory = tmp_path / "cache"
+
+        @cachier.cachier(cache_dir=directory)
+        def f():
+            raise LookupError("its own")
+
+        if directory.exists():
+            directory.rmdir()
+        directory.write_text("in the way")
+        with pytest.raises(LookupError), pytest.warns(cachier.CachierWarning):
+            f()
+
+    def test_raise_on_request(self, tmp_path):
+        directory = tmp_path / "cache"
+
+        @cachier.cachier(cache_dir=directory, on_backend_error="raise")
+        def f():
+            return 1
+
+        if directory.exists():
+            directory.rmdir()
+        directory.write_text("in the way")
+        with pytest.raises(OSError, match="fix:"):
+            f()
+
+
+def test_reports_never_raise():
+    _report.unreadable("f", ValueError("x"))
+    _report.failed_refresh("f", ValueError("x"))
+    _report.long_wait("f", 0)
+    _report.long_wait("f", 5)
+
+
+def test_the_module_refuses_nonsense():
+    with pytest.raises(TypeError):
+        _core.open_store()
+    with pytest.raises(ValueError, match="nonsense"):
+        _core.open_store("nonsense", "")
+    with pytest.raises(TypeError):
+        _core.CachedFunction()
+    with pytest.raises(TypeError):
+        _core.Store()
+    with pytest.raises(TypeError):
+        _core.read_timedelta(5, "name")
