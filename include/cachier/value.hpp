@@ -24,15 +24,32 @@
 
 #include <cachier/cbor.hpp>
 #include <cachier/entry.hpp>
-#include <cachier/key.hpp>
+#include <cachier/export.hpp>
+#include <cachier/key_encoder.hpp>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cmath>
+#include <complex>
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <filesystem>
 #include <limits>
+#include <list>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <tuple>
+#include <type_traits>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
+#include <variant>
+#include <vector>
 
 namespace cachier {
 
