@@ -102,8 +102,11 @@ def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 def warm_and_cold(stage: Stage) -> None:
     """Act one: the first call, the second, a restart, another language."""
-    files = [path for path in pathlib.Path(LIBRARY).rglob("*.py")]
-    files = [path for path in files if not {"site-packages"} & set(path.parts)]
+    files = [
+        path
+        for path in pathlib.Path(LIBRARY).rglob("*.py")
+        if not {"site-packages", "dist-packages"} & set(path.parts)
+    ]
     size = sum(path.stat().st_size for path in files) / 1e6
     heading("The words of Python's standard library")
     print(dim(f"  {len(files):,} files, {size:.0f} MB: {LIBRARY}"))
