@@ -42,7 +42,7 @@ plain_addresses := $(shell setarch --addr-no-randomize true 2>/dev/null && \
 demo: ## Sets up, builds, and shows the cache at work on real files
 	@scripts/setup.sh demo
 	@mkdir -p build
-	@[[ -e $(DEV)/CMakeCache.txt ]] || { $(call configure,demo); }
+	@[[ -e $(DEV)/CMakeCache.txt ]] || { echo "Building, once: some minutes"; $(call configure,demo); }
 	@$(call build,dev)
 	@PATH="$(VENV_PATH)" scripts/demo.sh
 

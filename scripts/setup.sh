@@ -52,8 +52,8 @@ fail() {
 
 # The last lines of the log that say what went wrong, on one line.
 last_words() {
-  grep -E '^(E:|ERROR|error|fatal|Err:)' "$log" | tail -n 3 | paste -sd ' ' - | grep . ||
-    tail -n 2 "$log" | paste -sd ' ' -
+  grep -E '^(E:|ERROR|error|fatal|Err:)' "$log" | awk '!seen[$0]++' | tail -n 2 |
+    paste -sd ' ' - | grep . || tail -n 2 "$log" | paste -sd ' ' -
 }
 
 python=$(command -v "${PYTHON:-python3}" || true)
@@ -95,7 +95,7 @@ install_packages() {
     fail "cannot install ${missing[*]}" "not root, and there is no sudo" \
       "run as root: $by_hand"
   fi
-  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
+  say "installing Debian packages: ${missing[*]}"
   local try
   for try in 1 2; do
     if apt_get update && apt_get install --no-install-recommends "${missing[@]}"; then
@@ -122,9 +122,9 @@ check_tools() {
 choose_python() {
   local probe='import os, sys, sysconfig
 include = sysconfig.get_paths()["include"]
-sys.exit(sys.version_info < (3, 10)
-         or not os.path.exists(os.path.join(include, "Python.h")))'
-  if [[ -n $python ]] && "$python" -c "$probe" 2>/dev/null; then
+good = sys.version_info >= (3, 10) and os.path.exists(include + "/Python.h")
+print("good" if good else "bad")'
+  if [[ -n $python && $("$python" -c "$probe" 2>/dev/null) == good ]]; then
     return 0
   fi
   [[ -z ${PYTHON:-} ]] || fail "cannot use PYTHON=$PYTHON" \
@@ -135,7 +135,7 @@ sys.exit(sys.version_info < (3, 10)
     install_packages
   fi
   python=/usr/bin/python3
-  "$python" -c "$probe" 2>/dev/null || fail "cannot find a Python to build for" \
+  [[ $("$python" -c "$probe" 2>/dev/null) == good ]] || fail "cannot find a Python to build for" \
     "$python is older than 3.10, has no headers, or does not run" \
     "set PYTHON=/path/to/python3 (3.10 or later, with Python.h)"
 }
@@ -144,7 +144,8 @@ make_venv() {
   local old=""
   [[ -x $venv/bin/python ]] && old=$(cat "$venv/made-from" 2>/dev/null || true)
   if [[ $old != "$python" ]]; then
-    rm -rf "$venv"
+    # What was configured for another interpreter is configured anew.
+    rm -rf "$venv" build/*/CMakeCache.txt
     "$python" -m venv --without-pip "$venv" >>"$log" 2>&1 ||
       fail "cannot make $venv" "$(last_words)" "see $log"
     echo "$python" >"$venv/made-from"
