@@ -76,7 +76,7 @@ template <class Parameters>
 inline constexpr bool kAreKeyable = false;
 template <class... P>
 inline constexpr bool kAreKeyable<std::tuple<P...>> =
-    (Keyable<std::remove_cvref_t<P>> && ...);
+    ((Keyable<std::remove_cvref_t<P>> || is_ignored<std::remove_cvref_t<P>>)&&...);
 
 /// What an argument is kept as when the call goes on after its caller: views own their
 /// bytes then.
@@ -507,11 +507,10 @@ class Cached<F, std::tuple<P...>> {
     if (!state_->live || policy.skip || policy.overwrite || !caching_enabled()) {
       return nullptr;
     }
-    const auto look =
-        state_->store->look(key.id, State::ask_of(policy), Deadline::max());
+    auto look = state_->store->look(key.id, State::ask_of(policy), Deadline::max());
     if (!look || !look->fresh) return nullptr;
     state_->counters.hits.fetch_add(1, std::memory_order_relaxed);
-    return std::static_pointer_cast<const Result>(look->entry->value.object());
+    return std::static_pointer_cast<const Result>(look->entry->value.take_object());
   }
 
   void run(const engine::Policy& policy, const CallKey& key, Work& work) const {

@@ -140,6 +140,11 @@ class Value {
     return owner_;
   }
 
+  /// The object, given up by this value. Precondition: the codec is `live`.
+  [[nodiscard]] std::shared_ptr<const void> take_object() noexcept {
+    return std::move(owner_);
+  }
+
   /// Says whether the codec-specific description of the value is the reader's; 0: not
   /// described.
   [[nodiscard]] std::uint64_t fingerprint() const noexcept { return fingerprint_; }

@@ -1,0 +1,187 @@
+/// The rows of the C++ door, beside their floors: cpp_rows RESULTS.jsonl [FILTER]
+
+#include <cachier/cached.hpp>
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bare.hpp"
+#include "harness.hpp"
+
+namespace cachier::bench {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Small {
+  int a = 0;
+  double b = 0;
+};
+
+void memory_rows(Report& report) {
+  constexpr int kEntries = 100;
+  auto ours = cached("small",
+                     [](int n) {
+                       return Small{n, 0.5};
+                     },
+                     {.backend = "memory"});
+  BareMap<Small> map;
+  const auto key_of = [](int n, std::array<char, 4>& bytes) {
+    std::memcpy(bytes.data(), &n, sizeof n);
+    return std::string_view(bytes.data(), bytes.size());
+  };
+  std::array<char, 4> bytes{};
+  for (int n = 0; n < kEntries; ++n) {
+    (void)ours(n);
+    map.put(key_of(n, bytes), Small{n, 0.5});
+  }
+  report.compare(
+      "cpp_memory_hit", 400'000,
+      [&](std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) keep(ours(static_cast<int>(i % 100)));
+      },
+      "flat table in 64 shards under locks",
+      [&](std::size_t count) {
+        Small small;
+        for (std::size_t i = 0; i < count; ++i) {
+          keep(map.get(key_of(static_cast<int>(i % 100), bytes), small));
+          keep(small);
+        }
+      },
+      2.0);
+
+  int next = 1'000;
+  report.compare(
+      "cpp_memory_first_call", 20'000,
+      [&](std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) keep(ours(next++));
+      },
+      "2 us",
+      [](std::size_t count) {
+        const auto end = std::chrono::steady_clock::now() +
+                         std::chrono::microseconds(2) * static_cast<int>(count);
+        while (std::chrono::steady_clock::now() < end) {
+        }
+      },
+      1.0);
+}
+
+Options local_options(const fs::path& folder) {
+  return {.backend = "local", .cache_dir = folder.string()};
+}
+
+/// Reads at `entries` entries: each key once, in an order that no cache foresees.
+void read_rows(Report& report, const fs::path& scratch, std::size_t entries) {
+  const std::string name = "cpp_local_first_" + std::to_string(entries);
+  if (!report.wants(name)) return;
+  const fs::path folder = scratch / name;
+  auto ours = cached(
+      "small", [](int n) { return std::string(40, char('a' + n % 26)); },
+      local_options(folder / "ours"));
+  fs::create_directories(folder);
+  BareSqlite bare((folder / "bare.db").string());
+  bare.run("BEGIN");
+  const std::string value(120, 'x');  // an envelope's size
+  for (std::size_t n = 0; n < entries; ++n) {
+    keep(ours(static_cast<int>(n)));
+    bare.put(static_cast<std::int64_t>(XXH3_64bits(&n, sizeof n) >> 1U), value);
+  }
+  bare.run("COMMIT");
+  std::minstd_rand one(1);
+  std::minstd_rand other(1);
+  report.compare(
+      name, std::max<std::size_t>(2'000, std::min<std::size_t>(entries, 20'000)),
+      [&](std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) {
+          keep(ours(static_cast<int>(one() % entries)));
+        }
+      },
+      "bare prepared SQLite select",
+      [&](std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) {
+          const std::size_t n = other() % entries;
+          keep(bare.get(static_cast<std::int64_t>(XXH3_64bits(&n, sizeof n) >> 1U)));
+        }
+      },
+      1.5);
+  int next = 2'000'000;
+  std::int64_t bare_next = 2'000'000;
+  report.compare(
+      "cpp_local_first_call_" + std::to_string(entries), 2'000,
+      [&](std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) keep(ours(next++));
+      },
+      "bare SQLite put",
+      [&](std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) bare.put(bare_next++, value);
+      },
+      3.6);
+}
+
+void local_rows(Report& report, const fs::path& scratch) {
+  const fs::path folder = scratch / "again";
+  auto ours = cached(
+      "small", [](int n) { return std::string(40, char('a' + n % 26)); },
+      local_options(folder));
+  BareMap<int> map;
+  (void)ours(1);
+  map.put("1234", 1);
+  report.compare(
+      "cpp_local_again", 20'000,
+      [&](std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) keep(ours(1));
+      },
+      "flat table in 64 shards under locks",
+      [&](std::size_t count) {
+        int value = 0;
+        for (std::size_t i = 0; i < count; ++i) keep(map.get("1234", value));
+      },
+      4.0);
+
+  std::vector<double> openings;
+  for (int round = 0; round < 15; ++round) {
+    const fs::path fresh = scratch / ("open" + std::to_string(round));
+    openings.push_back(seconds_of(
+        [&](std::size_t) {
+          auto store = open_store({.backend = "local", .cache_dir = fresh.string()});
+          const Id id{&Function::intern("bench:open"), {}, {}, false};
+          keep(store.value()->look(id, {.claim = false}, Deadline::max()));
+        },
+        1));
+  }
+  if (report.wants("cpp_local_open")) {
+    report.below("cpp_local_open_and_first_look", median(openings), 1e-3);
+  }
+}
+
+}  // namespace
+}  // namespace cachier::bench
+
+int main(int count, char** arguments) try {
+  using namespace cachier::bench;
+  if (count < 2) {
+    std::cerr << "usage: cpp_rows RESULTS.jsonl [FILTER]\n";
+    return 2;
+  }
+  Report report(arguments[1], count > 2 ? arguments[2] : "");
+  std::string name = (fs::temp_directory_path() / "cachier-bench-XXXXXX").string();
+  const fs::path scratch = ::mkdtemp(name.data());
+  memory_rows(report);
+  local_rows(report, scratch);
+  for (const std::size_t entries : {1U, 1'000U, 1'000'000U}) {
+    read_rows(report, scratch, entries);
+  }
+  fs::remove_all(scratch);
+  return 0;
+} catch (const std::exception& error) {
+  std::cerr << error.what() << '\n';
+  return 1;
+}

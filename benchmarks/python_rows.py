@@ -1,0 +1,342 @@
+"""The rows of the Python door, beside floors and rivals.
+
+    python_rows.py RESULTS.jsonl [FILTER]
+
+Each pair is measured in turn in this process; the figures are medians of `ROUNDS`.
+Rivals that are not installed are left out, and named.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import pathlib
+import pickle
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import timeit
+from collections.abc import Callable
+from typing import Any
+
+import cachetools
+import diskcache
+import joblib
+import numpy as np
+
+from cachier import cachier
+
+ROUNDS = 9
+Work = Callable[[], Any]
+
+
+class Report:
+    """Rows of results.
+
+    Parameters
+    ----------
+    path : str
+        The file they are appended to.
+    wanted : str
+        Part of the names of the rows to measure.
+    """
+
+    def __init__(self, path: str, wanted: str) -> None:
+        self._file = pathlib.Path(path).open("a", encoding="ascii")  # noqa: SIM115
+        self._wanted = wanted
+
+    def wants(self, name: str) -> bool:
+        """Say whether this row is to be measured."""
+        return self._wanted in name
+
+    def compare(
+        self, name: str, ours: Work, against: str, theirs: Work, reach: float, n: int
+    ) -> None:
+        """Measure both in turn, `n` calls a round, and write the row."""
+        if not self.wants(name):
+            return
+        timers = timeit.Timer(ours), timeit.Timer(theirs)
+        times: tuple[list[float], list[float]] = ([], [])
+        for timer in timers:
+            timer.timeit(max(n // 10, 1))
+        for _ in range(ROUNDS):
+            for timer, measured in zip(timers, times, strict=True):
+                measured.append(timer.timeit(n) / n)
+        ours_took, theirs_took = map(statistics.median, times)
+        self.write(name, ours_took, against, theirs_took, reach)
+
+    def write(
+        self, name: str, ours: float, against: str, theirs: float, reach: float
+    ) -> None:
+        """Write a row."""
+        ratio = ours / theirs
+        row = {
+            "name": name,
+            "ours": float(f"{ours:.4g}"),
+            "against": against,
+            "theirs": float(f"{theirs:.4g}"),
+            "ratio": float(f"{ratio:.4g}"),
+            "reach": reach,
+            "ok": ratio <= reach,
+        }
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+
+
+def plain(x: int) -> dict[str, int]:
+    """Give a small dict: the function of most rows."""
+    return {"x": x, "twice": 2 * x}
+
+
+class Holder:
+    """Has a cached method and one under `lru_cache`."""
+
+    @cachier(backend="memory", allow_non_static_methods=True)
+    def ours(self, x: int) -> int:
+        """Give its argument."""
+        return x
+
+
+def memory_rows(report: Report) -> None:
+    """Hits and first calls in memory."""
+    ours = cachier(backend="memory")(plain)
+    lru = functools.lru_cache(maxsize=None)(plain)
+    tools = cachetools.cached(cachetools.LRUCache(1000))(plain)
+    for function in (ours, lru, tools):
+        function(1)
+
+    # Called as users call it: from code, not through a lambda.
+    def loop(function: Work) -> Work:
+        def hundred() -> None:
+            f = function
+            for _ in range(100):
+                f(1)
+
+        return hundred
+
+    def keywords() -> None:
+        for _ in range(100):
+            ours(x=1)
+
+    holder = Holder()
+    holder.ours(1)
+
+    def method() -> None:
+        for _ in range(100):
+            holder.ours(1)
+
+    report.compare("python_memory_hit", loop(ours), "lru_cache", loop(lru), 3, 2000)
+    report.compare(
+        "python_memory_hit_rival", loop(ours), "cachetools", loop(tools), 1, 300
+    )
+    report.compare(
+        "python_memory_keyword", keywords, "ours, by position", loop(ours), 1.5, 1000
+    )
+    report.compare(
+        "python_memory_method", method, "ours, by position", loop(ours), 1.5, 1000
+    )
+    numbers = iter(range(10**9))
+    fresh = cachier(backend="memory")(lambda x: x)
+    report.compare(
+        "python_memory_first_call",
+        lambda: fresh(next(numbers)),
+        "2 us",
+        lambda: _spin(2e-6),
+        1,
+        5000,
+    )
+    nested = [{"n": n, "t": [str(n), n / 2]} for n in range(250)]
+    keyed = cachier(backend="memory")(len)  # type: ignore[arg-type]
+    keyed(nested)
+    report.compare(
+        "python_key_of_1000_items",
+        lambda: keyed(nested),
+        "pickle and SHA-256",
+        lambda: hashlib.sha256(pickle.dumps(nested)).digest(),
+        1,
+        300,
+    )
+
+
+def _spin(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def local_rows(report: Report, scratch: pathlib.Path) -> None:
+    """Hits and first calls on disk."""
+    ours = cachier(cache_dir=scratch / "ours", name="bench.plain")(plain)
+    disk = diskcache.Cache(str(scratch / "disk"))
+    on_disk = disk.memoize()(plain)
+    memory = joblib.Memory(str(scratch / "joblib"), verbose=0)
+    with_joblib = memory.cache(plain)
+    lru = functools.lru_cache(maxsize=None)(plain)
+    for function in (ours, on_disk, with_joblib, lru):
+        function(1)
+    report.compare(
+        "python_local_again",
+        lambda: ours(1),
+        "diskcache",
+        lambda: on_disk(1),
+        1 / 25,
+        2000,
+    )
+    report.compare(
+        "python_local_again_joblib",
+        lambda: ours(1),
+        "joblib",
+        lambda: with_joblib(1),
+        1,
+        300,
+    )
+    number = cachier(cache_dir=scratch / "ours", name="bench.number")(lambda x: x)
+    number(1)
+    report.compare(
+        "python_local_again_immutable",
+        lambda: number(1),
+        "lru_cache",
+        lambda: lru(1),
+        4,
+        5000,
+    )
+    connection = sqlite3.connect(scratch / "bare.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB)")
+    one, other, third = iter(range(10**9)), iter(range(10**9)), iter(range(10**9))
+
+    def bare_put() -> None:
+        connection.execute("INSERT INTO t VALUES(?, ?)", (next(other), b"x" * 120))
+
+    report.compare(
+        "python_local_first_call",
+        lambda: number(next(one) + 10),
+        "40 us",
+        lambda: _spin(40e-6),
+        1,
+        500,
+    )
+    report.compare(
+        "python_local_first_call_sqlite",
+        lambda: number(next(one) + 10**6),
+        "SQLite put from Python",
+        bare_put,
+        3,
+        500,
+    )
+    report.compare(
+        "python_local_first_call_rival",
+        lambda: ours(next(one) + 10**6),
+        "diskcache",
+        lambda: on_disk(next(third) + 10),
+        1,
+        300,
+    )
+
+
+def read_rows(report: Report, scratch: pathlib.Path) -> None:
+    """First reads in a process, at one, a thousand and a million entries."""
+    for entries in (1, 1_000, 1_000_000):
+        name = f"python_local_first_{entries}"
+        if not report.wants(name):
+            continue
+        folder = scratch / name
+        ours = cachier(cache_dir=folder, name="bench.read")(plain)
+        bare = sqlite3.connect(folder.with_suffix(".db"), isolation_level=None)
+        bare.execute("PRAGMA journal_mode=WAL")
+        bare.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB)")
+        bare.execute("BEGIN")
+        for n in range(entries):
+            ours.precache_value(n, value_to_cache={"x": n})
+            bare.execute("INSERT INTO t VALUES(?, ?)", (hash((n, 1)), b"x" * 120))
+        bare.execute("COMMIT")
+        step = 7_919
+        at, other = [0], [0]
+
+        def read(at: list[int] = at, n: int = entries, ours: Any = ours) -> None:
+            at[0] = (at[0] + step) % n
+            ours(at[0])
+
+        def select(at: list[int] = other, n: int = entries, bare: Any = bare) -> None:
+            at[0] = (at[0] + step) % n
+            bare.execute("SELECT v FROM t WHERE id=?", (hash((at[0], 1)),)).fetchone()
+
+        report.compare(name, read, "SQLite select from Python", select, 3, 2000)
+
+
+def value_rows(report: Report, scratch: pathlib.Path) -> None:
+    """Big values, again in this process."""
+    megabyte = cachier(cache_dir=scratch / "big", name="bench.megabyte")(
+        lambda n: bytes([n]) * 2**20
+    )
+    megabyte(1)
+    file = scratch / "megabyte"
+    file.write_bytes(b"x" * 2**20)
+    report.compare(
+        "python_local_1MB_bytes",
+        lambda: megabyte(1),
+        "read of a file",
+        file.read_bytes,
+        1.3,
+        100,
+    )
+    array = cachier(cache_dir=scratch / "big", name="bench.array")(
+        lambda n: np.full(2**20, n, dtype=np.float64)
+    )
+    memory = joblib.Memory(str(scratch / "joblib-big"), verbose=0, mmap_mode="c")
+    mapped = memory.cache(_array)
+    array(1), mapped(1)
+    report.compare(
+        "python_local_8MB_array", lambda: array(1), "30 us", lambda: _spin(30e-6), 1, 20
+    )
+    report.compare(
+        "python_local_8MB_array_rival",
+        lambda: array(1),
+        "joblib, mapped",
+        lambda: mapped(1),
+        1,
+        20,
+    )
+
+
+def _array(n: int) -> Any:
+    return np.full(2**20, n, dtype=np.float64)
+
+
+def import_row(report: Report) -> None:
+    """What `import cachier` costs over bare Python."""
+    if not report.wants("python_import"):
+        return
+
+    def start(code: str) -> float:
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - begin
+
+    bare, ours = [], []
+    for _ in range(ROUNDS):
+        bare.append(start("pass"))
+        ours.append(start("import cachier; cachier.cachier"))
+    over = statistics.median(ours) - statistics.median(bare)
+    report.write("python_import_over_bare", over, "20 ms", 0.020, 1)
+
+
+def main() -> None:
+    """Measure all rows, or those asked for."""
+    report = Report(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")
+    with tempfile.TemporaryDirectory(prefix="cachier-bench-") as folder:
+        scratch = pathlib.Path(folder)
+        memory_rows(report)
+        local_rows(report, scratch)
+        value_rows(report, scratch)
+        import_row(report)
+        read_rows(report, scratch)
+
+
+if __name__ == "__main__":
+    main()
