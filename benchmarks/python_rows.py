@@ -31,6 +31,7 @@ import numpy as np
 from cachier import cachier
 
 ROUNDS = 9
+STEP = 7_919  # a prime: walks through the entries in no order that caches foresee
 Work = Callable[[], Any]
 
 
@@ -255,15 +256,14 @@ def read_rows(report: Report, scratch: pathlib.Path) -> None:
             ours.precache_value(n, value_to_cache={"x": n})
             bare.execute("INSERT INTO t VALUES(?, ?)", (hash((n, 1)), b"x" * 120))
         bare.execute("COMMIT")
-        step = 7_919
         at, other = [0], [0]
 
         def read(at: list[int] = at, n: int = entries, ours: Any = ours) -> None:
-            at[0] = (at[0] + step) % n
+            at[0] = (at[0] + STEP) % n
             ours(at[0])
 
         def select(at: list[int] = other, n: int = entries, bare: Any = bare) -> None:
-            at[0] = (at[0] + step) % n
+            at[0] = (at[0] + STEP) % n
             bare.execute("SELECT v FROM t WHERE id=?", (hash((at[0], 1)),)).fetchone()
 
         report.compare(name, read, "SQLite select from Python", select, 3, 2000)
