@@ -21,11 +21,13 @@
 #include <algorithm>
 #include <chrono>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -139,7 +141,9 @@ class Cached<F, std::tuple<P...>> {
   /// The result, shared instead of copied; from a memory store without any copy.
   std::shared_ptr<const Result> get(const std::remove_cvref_t<P>&... args) const {
     const CallKey key(*state_, args...);
-    if (auto hit = quick_hit(state_->defaults, key)) return hit;
+    if (state_->live && caching_enabled()) {
+      if (auto hit = quick_hit(state_->defaults, key)) return hit;
+    }
     Work work(state_, args...);
     run(state_->defaults, key, work);
     return work.shared();
@@ -216,7 +220,8 @@ class Cached<F, std::tuple<P...>> {
     const Function* function = nullptr;
     std::shared_ptr<Store> store;
     engine::Policy defaults;
-    bool live = false;       ///< the store keeps objects
+    bool live = false;  ///< the store keeps objects
+    bool count_hits = false;
     bool hash_keys = false;  ///< keys are stored as SHA-256
     Duration stale_after = kNoLimit;
     mutable Counters counters;
@@ -493,23 +498,39 @@ class Cached<F, std::tuple<P...>> {
   Handed answer(const engine::Policy& policy,
                 const std::remove_cvref_t<P>&... args) const {
     const CallKey key(*state_, args...);
-    if constexpr (std::same_as<Handed, Result>) {
-      if (const auto hit = quick_hit(policy, key)) return *hit;
+    if (state_->live && !policy.skip && !policy.overwrite && caching_enabled()) {
+      if constexpr (std::is_trivially_copyable_v<Result>) {
+        alignas(Result) std::byte copy[sizeof(Result)];
+        const auto plain_copy = [](const void* object, void* to) noexcept {
+          ::new (to) Result(*static_cast<const Result*>(object));
+        };
+        if (state_->store->copy_fresh(key.id, State::ask_of(policy), plain_copy,
+                                      copy)) {
+          count_hit();
+          return *std::launder(reinterpret_cast<const Result*>(copy));
+        }
+      } else if constexpr (std::same_as<Handed, Result>) {
+        if (const auto hit = quick_hit(policy, key)) return *hit;
+      }
     }
     Work work(state_, args...);
     run(policy, key, work);
     return work.take();
   }
 
-  /// A fresh live object, found without any of the machinery.
+  void count_hit() const noexcept {
+    if (state_->count_hits) {
+      state_->counters.hits.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+
+  /// A fresh live object, found without any of the machinery. Precondition: the store
+  /// keeps live objects, and this call is to be answered from it.
   std::shared_ptr<const Result> quick_hit(const engine::Policy& policy,
                                           const CallKey& key) const {
-    if (!state_->live || policy.skip || policy.overwrite || !caching_enabled()) {
-      return nullptr;
-    }
     auto look = state_->store->look(key.id, State::ask_of(policy), Deadline::max());
     if (!look || !look->fresh) return nullptr;
-    state_->counters.hits.fetch_add(1, std::memory_order_relaxed);
+    count_hit();
     return std::static_pointer_cast<const Result>(look->entry->value.take_object());
   }
 
@@ -573,6 +594,7 @@ requires Cacheable<std::decay_t<G>>
         "specialise cachier::value_codec for it, or use backend \"memory\"");
   }
   state->hash_keys = options.hash_stored_keys;
+  state->count_hits = options.enable_metrics;
   state->stale_after = options.stale_after;
   engine::Policy& policy = state->defaults;
   policy.max_age = options.stale_after;

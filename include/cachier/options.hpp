@@ -36,6 +36,8 @@ struct Options {
   bool allow_none = false;
   /// Larger encoded values are returned, not stored; equal is stored.
   std::optional<std::uint64_t> entry_size_limit = {};
+  /// Count hits too (`Cached::counters`); all else is counted anyway.
+  bool enable_metrics = false;
   /// Store SHA-256 instead of the arguments: for arguments that are secrets.
   bool hash_stored_keys = false;
 };

@@ -230,6 +230,21 @@ class CACHIER_API Store {
     return false;
   }
 
+  /// How `copy_fresh` copies an object of a type that is copied as bytes are.
+  using PlainCopy = void (*)(const void* object, void* to) noexcept;
+
+  /// A hit at the price of the copy: if there is a fresh live object, calls
+  /// `copy(object, to)`. `copy` runs under a lock of the store. False: nothing was
+  /// copied; look.
+  virtual bool copy_fresh(const Id& id, const Ask& ask, PlainCopy copy,
+                          void* to) noexcept {
+    (void)id;
+    (void)ask;
+    (void)copy;
+    (void)to;
+    return false;
+  }
+
   /// Where the store lives, for people: a directory, a URL without its password.
   [[nodiscard]] virtual std::string location() const = 0;
 

@@ -5,8 +5,8 @@
 #include <charconv>
 #include <mutex>
 #include <new>
+#include <stdexcept>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -20,18 +20,30 @@ namespace {
 /// Entries on one page of a scan.
 constexpr std::size_t kPage = 256;
 
-Error out_of_memory(std::string_view what) noexcept {
+/// Memory may be short for the words, too.
+template <class Make>
+Error error_of(ErrorCode code, const Make& make) noexcept {
   try {
-    return {ErrorCode::unavailable, "cannot " + std::string(what) + " in memory",
-            "out of memory"};
+    return make();
   } catch (const std::bad_alloc&) {
-    return Error(ErrorCode::unavailable);
+    return Error(code);
   }
 }
 
-Error key_too_long(std::size_t size) {
-  return {ErrorCode::too_large, "a key of " + std::to_string(size) + " bytes",
-          "the memory store keeps keys of up to 2 GiB", "hash the arguments"};
+Error out_of_memory(const char* what) noexcept {
+  return error_of(ErrorCode::unavailable, [&] {
+    return Error(ErrorCode::unavailable, std::string("cannot ") + what + " in memory",
+                 "out of memory");
+  });
+}
+
+Error key_too_long(std::size_t size) noexcept {
+  return error_of(ErrorCode::too_large, [&] {
+    return Error(
+        ErrorCode::too_large,
+        "cannot store an entry whose key has " + std::to_string(size) + " bytes",
+        "the memory store keeps keys of up to 2 GiB", "hash the arguments");
+  });
 }
 
 /// As many shards as make it unlikely that two processors want the same one.
@@ -111,8 +123,25 @@ Result<Look> MemoryStore::look(const Id& id, const Ask& ask, Deadline) noexcept 
     look.now = seen.now;
   } catch (const std::bad_alloc&) {
     answer = out_of_memory("claim an entry");
+  } catch (const std::length_error&) {
+    answer = key_too_long(id.key.size());
   }
   return answer;
+}
+
+bool MemoryStore::copy_fresh(const Id& id, const Ask& ask, PlainCopy copy,
+                             void* to) noexcept {
+  Shard& shard = shard_of(id.digest);
+  const std::lock_guard guard(shard.lock);
+  const auto* const slot = shard.table.find(*id.function, id.digest, id.key, id.hashed);
+  if (slot == nullptr || slot->payload.codec() != Codec::live) return false;
+  if (slot->none() && !ask.allow_none) return false;
+  if (ask.max_age != kNoLimit &&
+      !is_fresh(slot->stored_at, coarse_time(), ask.max_age)) {
+    return false;
+  }
+  copy(slot->payload.object().get(), to);
+  return true;
 }
 
 Result<Version> MemoryStore::commit(const Id& id, const Change& change,
@@ -147,13 +176,14 @@ Result<Version> MemoryStore::commit(const Id& id, const Change& change,
     }
   } catch (const std::bad_alloc&) {
     return out_of_memory("change an entry");
+  } catch (const std::length_error&) {
+    return key_too_long(id.key.size());
   }
   wake(id.digest);
   return answer;
 }
 
 Result<Version> MemoryStore::put(const Id& id, const Change& change) {
-  if (id.key.size() > Table<Value>::Slot::kMaxKey) return key_too_long(id.key.size());
   Value value = change.value;
   Value replaced;
   Shard& shard = shard_of(id.digest);
@@ -209,18 +239,18 @@ Result<Page> MemoryStore::scan(const Filter& filter, const Cursor& from,
 
 Result<std::uint64_t> MemoryStore::clear(const Filter& filter, Clear what,
                                          Deadline) noexcept {
-  std::uint64_t count = 0;
+  Result<std::uint64_t> answer{0};
   try {
     for (Shard& shard : shards()) {
       std::vector<Value> removed;
       const std::lock_guard guard(shard.lock);
-      count += shard.table.clear(filter, what, removed);
+      *answer += shard.table.clear(filter, what, removed);
     }
   } catch (const std::bad_alloc&) {
-    return out_of_memory("clear all entries");
+    answer = out_of_memory("clear all entries");
   }
   wake_all();
-  return count;
+  return answer;
 }
 
 std::unique_ptr<Watch> MemoryStore::watch(const Id& id) noexcept {

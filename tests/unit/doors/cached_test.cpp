@@ -30,6 +30,7 @@ class CachedOn : public testing::TestWithParam<const char*> {
     Options options;
     options.backend = GetParam();
     options.cache_dir = directory_.path().string();
+    options.enable_metrics = true;
     return options;
   }
   TempDirectory directory_;
