@@ -79,10 +79,7 @@ class WithGilReleased {
   WithGilReleased(const WithGilReleased&) = delete;
   WithGilReleased& operator=(const WithGilReleased&) = delete;
   ~WithGilReleased() {
-    interruptibly([this] {
-      if (is_finalizing()) hang();
-      PyEval_RestoreThread(state_);
-    });
+    interruptibly([this] { PyEval_RestoreThread(state_); });
   }
 
  private:
