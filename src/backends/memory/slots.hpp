@@ -11,6 +11,7 @@
 #include <limits>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -83,8 +84,10 @@ struct alignas(sizeof(Payload) > 32 ? 64 : 16) Slot {
     return equal_bytes(key_data(), other.data(), other.size());
   }
 
-  /// Precondition: it has no key yet. Throws `std::bad_alloc`.
+  /// Precondition: it has no key yet. Throws `std::bad_alloc`, or `std::length_error`
+  /// for a key over `kMaxKey`.
   void take_key(Bytes key, bool hashed) {
+    if (key.size() > kMaxKey) throw std::length_error("key");
     std::byte* to = small_key;
     if (key.size() > kInlineKey) {
       to = new std::byte[key.size()];
@@ -135,7 +138,7 @@ class Slots {
     }
   }
 
-  /// A new slot with this digest and key. Throws `std::bad_alloc`, nothing changed.
+  /// A new slot with this digest and key. Throws as `take_key`, nothing changed.
   Slot* add(const Digest& digest, Bytes key, bool hashed) {
     if ((used_ + 1) * 4 > room_ * 3) grow();
     const std::uint32_t index = next_index();

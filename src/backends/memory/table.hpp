@@ -14,7 +14,7 @@
 /// that runs user code.)
 ///
 /// Operations that can run out of memory throw `std::bad_alloc` and have then changed
-/// nothing.
+/// nothing. Keys of more than 2 GiB are a `std::length_error`.
 
 #include <cachier/store.hpp>
 
@@ -127,6 +127,8 @@ class Table {
   }
   /// Entries, of all functions.
   [[nodiscard]] std::size_t size() const noexcept { return entries_; }
+  /// Slots in use: entries, claims, outcomes, and a bounded number of what is gone.
+  [[nodiscard]] std::size_t slots() const noexcept { return slots_.used(); }
 
  private:
   /// A function that has, or had, something in this table.
