@@ -31,7 +31,7 @@ configure = cmake --preset $(1) -DPython_EXECUTABLE=$(CURDIR)/$(PY) $(if $(V),,-
 build = cmake --build build/$(1) --parallel $(JOBS) \
   $(if $(V),--verbose,$$([[ -t 1 ]] || echo -- --quiet))
 ctest = ctest --test-dir build/$(1) --parallel $(JOBS) --output-on-failure \
-  --no-tests=error $(if $(V),,| grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .* Passed )')
+  --no-tests=error $(if $(V),,| grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .*( Passed |\*\*\*Skipped))')
 # g++ 12's ThreadSanitizer does not know the address layout of newer kernels.
 plain_addresses := $(shell setarch --addr-no-randomize true 2>/dev/null && \
   echo setarch --addr-no-randomize)

@@ -28,6 +28,9 @@ function(cachier_test name)
   if(NOT CACHIER_SANITIZE)
     target_compile_options(${name} PRIVATE -O1)
   endif()
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+  if(arg_LABELS)
+    set(labels LABELS "${arg_LABELS}")
+  endif()
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES
+    PROPERTIES TIMEOUT ${arg_TIMEOUT} ${labels})
 endfunction()
