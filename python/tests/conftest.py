@@ -1,6 +1,7 @@
 """What the tests share."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,11 @@ from pathlib import Path
 import pytest
 
 import cachier
+
+# A shell that runs the tests in the background ignores Ctrl-C for them and for all that
+# they start; what is told of interrupts is meant for programs that do not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

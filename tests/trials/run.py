@@ -82,6 +82,8 @@ def model(report: Report, build: pathlib.Path) -> None:
 
 def main() -> int:
     """Run the trials."""
+    # A shell that runs this in the background ignores Ctrl-C, for workers as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     names = [trial.__name__ for trial in TRIALS] + ["model"]
     parser = argparse.ArgumentParser(description="Races, kills and forks, counted.")
     parser.add_argument("results", type=pathlib.Path)
