@@ -10,6 +10,10 @@ endif()
 if(CACHIER_SANITIZE)
   target_compile_options(cachier_build_options INTERFACE
     -fsanitize=${CACHIER_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # What the sanitizers insert hides from g++ that an optional was looked at first.
+    target_compile_options(cachier_build_options INTERFACE -Wno-maybe-uninitialized)
+  endif()
   target_link_options(cachier_build_options INTERFACE -fsanitize=${CACHIER_SANITIZE})
 endif()
 
