@@ -1,5 +1,5 @@
-/// The same function as in words.py, from C++: of the same name, so that each finds what
-/// the other has stored.
+/// The same function as in words.py, from C++: of the same name, so that each finds
+/// what the other has stored.
 ///
 ///     words FOLDER TOP
 ///
@@ -83,8 +83,8 @@ int main(int count, char** arguments) try {
     std::cout << (&word == &answer.front().first ? "" : ", ") << "[\"" << word << "\", "
               << n << "]";
   }
-  std::cout << "], \"seconds\": [" << took.count() << "], \"runs\": "
-            << words.counters().recalculations << "}\n";
+  std::cout << "], \"seconds\": [" << took.count()
+            << "], \"runs\": " << words.counters().recalculations << "}\n";
   return 0;
 } catch (const std::exception& error) {
   std::cerr << error.what() << '\n';

@@ -98,8 +98,8 @@ class [[nodiscard]] Result {
       : ok_(true) {
     ::new (static_cast<void*>(&value_)) T(std::move(value));
   }
-  /// A `T` made in place, to be filled by its owner: spares a hot path the move of a big
-  /// one.
+  /// A `T` made in place, to be filled by its owner: spares a hot path the move of a
+  /// big one.
   explicit Result(std::in_place_t) noexcept(std::is_nothrow_default_constructible_v<T>)
       : ok_(true) {
     ::new (static_cast<void*>(&value_)) T;

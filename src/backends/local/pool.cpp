@@ -48,7 +48,7 @@ Result<Lease> Pool::lend(Deadline deadline) {
     return Error(ErrorCode::deadline_exceeded, "the cache's database was busy",
                  "another process is replacing it", "try again");
   }
-  auto opened = Connection::open(path_, read_only_, &hurry_, deadline);
+  auto opened = Connection::open(path_, read_only_, deadline);
   guard_.leave_door();
   if (!opened) {
     one_less();

@@ -128,10 +128,10 @@ Connection::~Connection() {
 }
 
 Result<std::unique_ptr<Connection>> Connection::open(const std::string& path,
-                                                     bool read_only, Hurry hurry,
+                                                     bool read_only,
                                                      Deadline deadline) {
   const std::string what = "cannot open the cache's database '" + path + "'";
-  std::unique_ptr<Connection> self(new Connection(hurry));
+  std::unique_ptr<Connection> self(new Connection);
   self->set_deadline(deadline);
   const int flags = (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) |
                     SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
@@ -175,7 +175,8 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path,
 
 int Connection::on_busy(void* self, int /*count*/) noexcept {
   const auto& connection = *static_cast<const Connection*>(self);
-  if (connection.hurry_->load(std::memory_order_relaxed)) return 0;
+  const auto* const hurry = connection.hurry_;
+  if (hurry != nullptr && hurry->load(std::memory_order_relaxed)) return 0;
   if (std::chrono::steady_clock::now() >= connection.deadline_) return 0;
   // Flat, not growing: whoever has waited longest must not be the one who asks least.
   platform::pause_for(

@@ -47,21 +47,19 @@ enum class Sql : std::uint8_t {
 /// statements: each `Run` resets its own.
 class Connection {
  public:
-  /// What makes waiting for the database's locks end early.
-  using Hurry = const std::atomic<bool>*;
-
   /// Opens the database at `path`, which exists, and says whether it is one of ours.
   /// `read_only`: it will not be written. Errors: `corrupt`, `refused` (somebody
   /// else's file, permissions), `version_mismatch`, `unavailable`.
   static Result<std::unique_ptr<Connection>> open(const std::string& path,
-                                                  bool read_only, Hurry hurry,
-                                                  Deadline deadline);
+                                                  bool read_only, Deadline deadline);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   /// Until when to wait for locks of the database from now on.
   void set_deadline(Deadline deadline) noexcept { deadline_ = deadline; }
+  /// Waiting also ends when `hurry` is true, until this is taken back with null.
+  void heed(const std::atomic<bool>* hurry) noexcept { hurry_ = hurry; }
 
   [[nodiscard]] sqlite3* handle() const noexcept { return connection_; }
   /// Frames in the write-ahead log at the last commit of this connection.
@@ -74,13 +72,13 @@ class Connection {
   Result<std::int64_t> number(const char* sql);
 
  private:
-  explicit Connection(Hurry hurry) noexcept : hurry_(hurry) {}
+  Connection() = default;
   static int on_busy(void* self, int count) noexcept;
   static int on_commit(void* self, sqlite3*, const char*, int frames) noexcept;
 
   sqlite3* connection_ = nullptr;
   std::array<sqlite3_stmt*, static_cast<std::size_t>(Sql::last_one)> statements_{};
-  Hurry hurry_;
+  const std::atomic<bool>* hurry_ = nullptr;
   Deadline deadline_ = Deadline::max();
   int log_frames_ = 0;
 };

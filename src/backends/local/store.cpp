@@ -15,7 +15,7 @@ constexpr std::int64_t kCheckEvery = 50'000'000;
 /// How often a store that cannot be written is tried again.
 constexpr std::int64_t kRetryEvery = 1'000'000'000;
 /// How long a fork waits for connections that are in use.
-constexpr auto kForkPatience = std::chrono::seconds(2);
+constexpr auto kForkPatience = std::chrono::seconds(10);
 /// How long upkeep may wait for its turn.
 constexpr auto kUpkeepPatience = std::chrono::milliseconds(500);
 

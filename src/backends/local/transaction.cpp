@@ -33,7 +33,9 @@ Result<Transaction> Transaction::begin(Site& site, Deadline deadline) {
     const auto& hurry = site.pool().hurry();
     const auto entered = guard.enter_as_writer(site.table(), hurry, deadline);
     if (entered == Guard::Answer::entered) {
+      (*lease)->heed(&hurry);
       const int result = Run(**lease, Sql::begin).step();
+      (*lease)->heed(nullptr);
       if (result == SQLITE_DONE) {
         settle_last_writer(site.table());
         return Transaction(site, std::move(*lease));

@@ -21,11 +21,19 @@
 
 namespace cachier::test {
 
+[[nodiscard]] inline const Function& usual_function() {
+  static const Function& function = Function::intern("cachier:test:f");
+  return function;
+}
+
 /// A call whose key it owns. Equal keys of one function have equal digests.
 struct Call {
-  explicit Call(std::string bytes, std::string_view function = "cachier:test:f")
-      : key(std::move(bytes)), id{&Function::intern(function), {}, as_bytes(key)} {
-    const std::uint64_t hash = std::hash<std::string>()(key) ^ id.function->seed();
+  explicit Call(std::string bytes) : Call(std::move(bytes), usual_function()) {}
+  Call(std::string bytes, std::string_view function)
+      : Call(std::move(bytes), Function::intern(function)) {}
+  Call(std::string bytes, const Function& function)
+      : key(std::move(bytes)), id{&function, {}, as_bytes(key)} {
+    const std::uint64_t hash = std::hash<std::string>()(key) ^ function.seed();
     id.digest = {hash * 0x9e3779b97f4a7c15, hash * 0xbf58476d1ce4e5b9 + 1};
   }
   Call(const Call&) = delete;

@@ -12,6 +12,14 @@
 namespace cachier::test {
 namespace {
 
+#ifdef __SANITIZE_THREAD__
+// ThreadSanitizer ends a child that starts a thread, and a child that writes much does:
+// there only the parent's side is judged.
+constexpr bool kThreadsInChildren = false;
+#else
+constexpr bool kThreadsInChildren = true;
+#endif
+
 using LocalForkTest = LocalStoreTest;
 
 TEST_F(LocalForkTest, AChildReadsAndWrites) {
@@ -77,14 +85,14 @@ TEST_F(LocalForkTest, WhileThreadsReadAndWrite) {
   constexpr int kThreads = 4;
   constexpr int kForks = 30;
   std::atomic<bool> stop{false};
-  std::atomic<int> failures{0};
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; !stop.load(); ++i) {
         const Call call(std::to_string(t) + "/" + std::to_string(i % 50));
-        if (!store_->commit(call.id, put(std::to_string(i)), soon())) ++failures;
-        if (stored(*store_, call) != std::to_string(i)) ++failures;
+        const auto put_it = store_->commit(call.id, put(std::to_string(i)), soon());
+        EXPECT_TRUE(put_it) << put_it.error().message();
+        EXPECT_EQ(stored(*store_, call), std::to_string(i));
       }
     });
   }
@@ -94,12 +102,14 @@ TEST_F(LocalForkTest, WhileThreadsReadAndWrite) {
       if (!store_->commit(call.id, put("v"), soon())) return 1;
       return stored(*store_, call) == "v" ? 0 : 2;
     });
-    ASSERT_EQ(child.wait(), 0) << f;
+    const int status = child.wait();
+    if (kThreadsInChildren) {
+      EXPECT_EQ(status, 0) << f;
+    }
   }
   stop = true;
   for (auto& thread : threads) thread.join();
-  EXPECT_EQ(failures.load(), 0);
-  for (int f = 0; f < kForks; ++f)
+  for (int f = 0; kThreadsInChildren && f < kForks; ++f)
     EXPECT_EQ(stored(*store_, Call("child " + std::to_string(f))), "v");
 }
 
