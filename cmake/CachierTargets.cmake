@@ -9,9 +9,7 @@ if(CACHIER_WARNINGS_AS_ERRORS)
 endif()
 if(CACHIER_SANITIZE)
   target_compile_options(cachier_build_options INTERFACE
-    -fsanitize=${CACHIER_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all
-    # g++ 12 takes what the sanitizers insert for reads of what is not set.
-    -Wno-maybe-uninitialized)
+    -fsanitize=${CACHIER_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # What the sanitizers insert hides from g++ that an optional was looked at first.
     target_compile_options(cachier_build_options INTERFACE -Wno-maybe-uninitialized)
