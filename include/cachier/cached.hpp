@@ -29,6 +29,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -80,8 +81,8 @@ template <class... P>
 inline constexpr bool kAreKeyable<std::tuple<P...>> =
     ((Keyable<std::remove_cvref_t<P>> || is_ignored<std::remove_cvref_t<P>>)&&...);
 
-/// What an argument is kept as when the call goes on after its caller: views own their
-/// bytes then.
+/// What an argument is kept as when the call goes on after its caller: texts own their
+/// characters then.
 template <class T>
 struct Kept {
   using type = T;
@@ -92,6 +93,20 @@ struct Kept<std::string_view> {
 };
 template <class P>
 using KeptAs = typename Kept<std::remove_cvref_t<P>>::type;
+
+/// Whether what an argument is kept as is good without its caller: other views and
+/// pointers are not, and neither is what is made of them.
+template <class T>
+inline constexpr bool kOwnsItself = !std::is_pointer_v<T>;
+template <class T, std::size_t N>
+inline constexpr bool kOwnsItself<std::span<T, N>> = false;
+template <>
+inline constexpr bool kOwnsItself<std::string_view> = false;
+template <template <class...> class Of, class... T>
+inline constexpr bool kOwnsItself<Of<T...>> = (kOwnsItself<T> && ...);
+template <class P>
+inline constexpr bool kOutlivesCaller =
+    std::copy_constructible<KeptAs<P>>&& kOwnsItself<KeptAs<P>>;
 
 template <class R>
 inline constexpr bool kIsOptional = false;
@@ -356,7 +371,7 @@ class Cached<F, std::tuple<P...>> {
     }
 
     bool start_refresh(std::unique_ptr<engine::Refresh> ticket) noexcept override {
-      if constexpr ((std::copy_constructible<detail::KeptAs<P>> && ...)) {
+      if constexpr ((detail::kOutlivesCaller<P> && ...)) {
         try {
           auto job = std::apply(
               [&](const auto&... args) {
@@ -457,16 +472,21 @@ class Cached<F, std::tuple<P...>> {
         : state_(std::move(state)), ticket_(std::move(ticket)), args_(args...) {}
 
     void run() noexcept override {
+      // The function's own types again, of what is kept, for as long as it runs.
       std::apply(
-          [this](const detail::KeptAs<P>&... args) {
-            Work work(state_, args...);
-            const engine::Ended ended = engine::run_refresh(std::move(ticket_), work);
-            if (ended.how == engine::Ended::How::exception) tell(work);
+          [this](const auto&... kept) {
+            const std::tuple<std::remove_cvref_t<P>...> args(kept...);
+            std::apply([this](const auto&... arg) { refresh(arg...); }, args);
           },
           args_);
     }
 
    private:
+    void refresh(const std::remove_cvref_t<P>&... args) noexcept {
+      Work work(state_, args...);
+      const engine::Ended ended = engine::run_refresh(std::move(ticket_), work);
+      if (ended.how == engine::Ended::How::exception) tell(work);
+    }
     void tell(const Work& work) noexcept {
       const std::string_view function = state_->function->id();
       try {

@@ -44,6 +44,7 @@ using Bytes = std::span<const std::byte>;
 struct Digest {
   std::uint64_t high = 0;
   std::uint64_t low = 0;
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes <=> for a pointer's 0
   friend auto operator<=>(const Digest&, const Digest&) = default;
 };
 

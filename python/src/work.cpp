@@ -93,7 +93,7 @@ Result<Value> PythonWork::encode(std::uint64_t size_limit) noexcept {
       return value;
     }
     if (size_limit != std::numeric_limits<std::uint64_t>::max()) {
-      const Result<Value> sized = encode_value(result_.get(), size_limit);
+      Result<Value> sized = encode_value(result_.get(), size_limit);
       // What has no stored form has no size: it is kept.
       PyErr_Clear();
       if (!sized && sized.error() == ErrorCode::too_large) return sized;

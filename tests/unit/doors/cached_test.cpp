@@ -147,6 +147,26 @@ TEST_P(CachedOn, AStaleValueNowAndAFreshOneNext) {
   EXPECT_EQ(f("x"), 2);
 }
 
+TEST_P(CachedOn, ARefreshOwnsTheTextThatItWasCalledWith) {
+  std::atomic<int> runs{0};
+  auto f = cached(
+      "f",
+      [&](std::string_view text) {
+        ++runs;
+        return std::string(text);
+      },
+      options());
+  const CallOptions lazily{.stale_after = 0s, .next_time = true};
+  const std::string long_text(1000, 'x');
+  EXPECT_EQ(f(long_text), long_text);
+  {
+    const auto gone = std::make_unique<std::string>(long_text);
+    EXPECT_EQ(f.call(lazily, *gone), long_text);
+  }
+  while (runs < 2) std::this_thread::yield();
+  EXPECT_EQ(f(long_text), long_text);
+}
+
 TEST_P(CachedOn, ThreadsRunItOnce) {
   std::atomic<int> runs{0};
   auto f = cached(
