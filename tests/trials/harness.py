@@ -306,12 +306,11 @@ class Report:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("w", encoding="ascii")
         self._since = time.monotonic()
-        self._shown = _columns("trial", "value", "reach", "", "took")
         self.prefix = ""
         self.wrong: list[str] = []
-        self.slow: list[str] = []
-        print(self._shown)
-        print("-" * len(self._shown))
+        self.missed: list[str] = []
+        head = _columns("trial", "value", "reach", "", "took")
+        print(f"{head}\n{'-' * len(head)}")
 
     def exactly(self, name: str, value: float, due: float) -> None:
         """Report a count that has to be right."""
@@ -324,7 +323,12 @@ class Report:
     def seconds(self, name: str, value: float, due: float) -> None:
         """Report seconds, which depend on the machine as well."""
         if not self._row(name, value, f"<= {due:g} s", value <= due):
-            self.slow.append(self.prefix + name)
+            self.missed.append(self.prefix + name)
+
+    def usually(self, name: str, value: float, due: float) -> None:
+        """Report a count that is aimed at, where another one does no harm."""
+        if not self._row(name, value, f"~ {due:g}", value == due):
+            self.missed.append(self.prefix + name)
 
     def failed(self, name: str) -> None:
         """Report a trial that did not come to its end."""
@@ -342,7 +346,8 @@ class Report:
         now = time.monotonic()
         took, self._since = now - self._since, now
         said = "ok" if ok else "NOT OK"
-        print(_columns(name, f"{value:.4g}", reach, said, f"{took:.1f} s"), flush=True)
+        shown = f"{took:.1f} s" if took >= 0.05 else ""
+        print(_columns(name, f"{value:.4g}", reach, said, shown), flush=True)
         return ok
 
 

@@ -4,7 +4,8 @@
 
 Prints a table and writes one JSON object a line: `name`, `value`, `reach`, `ok`. Ends
 with 1 if something was wrong: a function that ran too often, a lost or a wrong value, a
-process that hung. A time that was not reached is only reported.
+process that hung. A time that was not reached is only reported, and so is a count
+that does no harm (`~`).
 
 TRIALS_SEED makes the random moments those of an earlier run, as far as a machine can.
 """
@@ -129,8 +130,8 @@ def main() -> int:
     print(f"\n{time.monotonic() - begin:.0f} s in all, most of them for")
     for name, seconds in took.most_common(6):
         print(f"  {seconds:6.1f} s  {name}")
-    if report.slow:
-        print("times not reached (reported only): " + ", ".join(report.slow))
+    if report.missed:
+        print("not reached (reported only): " + ", ".join(report.missed))
     print("WRONG: " + ", ".join(report.wrong) if report.wrong else "nothing went wrong")
     return 1 if report.wrong else 0
 

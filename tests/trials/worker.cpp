@@ -368,9 +368,10 @@ void refresh_at_exit(const Arguments& given) {
   if (given[0] == "shutdown") cachier::shutdown();
 }
 
-/// Forks while threads use the store; the children use it too.
+/// Forks while threads use the store, which is open; the children use it too.
 void forks(const Arguments& given) {
   wait_for_line();
+  insert()(0);
   const Key rounds = std::stoll(given[0]);
   std::int64_t good = 0;
   {

@@ -281,8 +281,9 @@ def wait_at_exit(key: str) -> None:
 
 
 def forks(rounds: str) -> None:
-    """Fork while threads use the store; the children use it too."""
+    """Fork while threads use the store, which is open; the children use it too."""
     sys.stdin.readline()
+    insert(0)
     stop = threading.Event()
 
     def busy() -> None:
