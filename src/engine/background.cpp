@@ -101,6 +101,8 @@ class Pool {
   bool closed_ = false;
 };
 
+[[maybe_unused]] const Pool& made_at_load = Pool::of_process();
+
 }  // namespace
 
 bool run_in_background(std::unique_ptr<Job> job) noexcept {

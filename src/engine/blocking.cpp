@@ -60,6 +60,8 @@ Counters& nobodys_counters() noexcept {
   return *counters;
 }
 
+[[maybe_unused]] const Counters& made_at_load = nobodys_counters();
+
 class GrantedRefresh final : public Refresh {
  public:
   GrantedRefresh(std::shared_ptr<Store> store, const Id& id, const Policy& policy,

@@ -36,6 +36,10 @@ Flights& Flights::of_process() noexcept {
   return *flights;
 }
 
+namespace {
+[[maybe_unused]] const Flights& made_at_load = Flights::of_process();
+}
+
 Flights::Flights() {
   platform::at_fork({
       .before = [this] { mutex_.lock(); },

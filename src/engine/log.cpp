@@ -1,5 +1,8 @@
 #include <cachier/log.hpp>
 
+#include "platform/fork.hpp"
+#include "platform/lock.hpp"
+
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -8,21 +11,27 @@ namespace cachier {
 namespace {
 
 struct Sink {
-  std::mutex mutex;
+  platform::Lock lock;
   std::shared_ptr<const LogSink> current;
 };
 
 Sink& sink_of_process() noexcept {
-  static auto* const sink = new Sink;
+  static auto* const sink = [] {
+    auto* const made = new Sink;
+    platform::hold_over_forks(made->lock);
+    return made;
+  }();
   return *sink;
 }
+
+[[maybe_unused]] const Sink& made_at_load = sink_of_process();
 
 }  // namespace
 
 void set_log_sink(LogSink sink) {
   auto next = sink ? std::make_shared<const LogSink>(std::move(sink)) : nullptr;
   Sink& of_process = sink_of_process();
-  const std::lock_guard lock(of_process.mutex);
+  const std::lock_guard hold(of_process.lock);
   of_process.current.swap(next);
 }
 
@@ -30,7 +39,7 @@ void log(LogLevel level, std::string_view message) noexcept {
   std::shared_ptr<const LogSink> current;
   {
     Sink& of_process = sink_of_process();
-    const std::lock_guard lock(of_process.mutex);
+    const std::lock_guard hold(of_process.lock);
     current = of_process.current;
   }
   if (current) (*current)(level, message);

@@ -6,19 +6,27 @@
 #include <mutex>
 
 #include "keys/hash.hpp"
+#include "platform/fork.hpp"
+#include "platform/lock.hpp"
 
 namespace cachier {
 namespace {
 
 struct Registry {
-  std::mutex mutex;
+  platform::Lock lock;
   std::map<std::string_view, const Function*> functions;  // keys are views of the ids
 };
 
 Registry& registry() {
-  static auto* const kept = new Registry;
+  static auto* const kept = [] {
+    auto* const made = new Registry;
+    platform::hold_over_forks(made->lock);
+    return made;
+  }();
   return *kept;
 }
+
+[[maybe_unused]] const Registry& made_at_load = registry();
 
 std::uint64_t seed_of(std::string_view id) {
   std::string salted;
@@ -32,7 +40,7 @@ std::uint64_t seed_of(std::string_view id) {
 
 const Function& Function::intern(std::string_view id) {
   Registry& known = registry();
-  const std::scoped_lock lock(known.mutex);
+  const std::lock_guard hold(known.lock);
   if (const auto found = known.functions.find(id); found != known.functions.end()) {
     return *found->second;
   }

@@ -5,68 +5,71 @@
 #include <atomic>
 #include <mutex>
 #include <utility>
-#include <vector>
 
 namespace cachier::platform {
 namespace {
 
-std::atomic<std::uint64_t> forks{0};
-
-/// Never destroyed: a fork can happen at any time. `pthread_atfork` itself takes no
-/// arguments, so that one set of C functions stands for all.
-struct Registry {
-  std::mutex mutex;
-  std::vector<ForkHandlers> handlers;
+struct Registration {
+  ForkHandlers handlers;
+  const Registration* older;
 };
 
-Registry& registry() noexcept {
-  static auto* const handlers = new Registry;
-  return *handlers;
+using Handler = std::function<void()> ForkHandlers::*;
+
+// Constant from the start and never destroyed: a fork can happen at any time.
+constinit std::atomic<std::uint64_t> forks{0};
+constinit std::atomic<const Registration*> newest{nullptr};
+constinit std::mutex forking;                      // one fork at a time
+constinit const Registration* prepared = nullptr;  // by the fork under way; under it
+
+void run(const Registration& one, ForkStage stage, Handler handler) {
+  if (one.handlers.stage == stage && one.handlers.*handler) (one.handlers.*handler)();
+}
+
+void run_newest_first(const Registration* one, ForkStage stage, Handler handler) {
+  for (; one != nullptr; one = one->older) run(*one, stage, handler);
+}
+
+void run_oldest_first(const Registration* one, ForkStage stage, Handler handler) {
+  if (one == nullptr) return;
+  run_oldest_first(one->older, stage, handler);
+  run(*one, stage, handler);
+}
+
+void run_after(Handler handler) {
+  run_oldest_first(prepared, ForkStage::locking, handler);
+  run_oldest_first(prepared, ForkStage::waiting, handler);
+  forking.unlock();
 }
 
 extern "C" {
 
-// The registry stays locked from before to after, so that its order does not change.
 static void cachier_before_fork() {
-  Registry& all = registry();
-  all.mutex.lock();
-  for (auto one = all.handlers.rbegin(); one != all.handlers.rend(); ++one) {
-    if (one->before) one->before();
-  }
+  forking.lock();
+  prepared = newest.load();
+  run_newest_first(prepared, ForkStage::waiting, &ForkHandlers::before);
+  run_newest_first(prepared, ForkStage::locking, &ForkHandlers::before);
 }
 
-static void cachier_after_fork_in_parent() {
-  Registry& all = registry();
-  for (const ForkHandlers& one : all.handlers) {
-    if (one.in_parent) one.in_parent();
-  }
-  all.mutex.unlock();
-}
+static void cachier_after_fork_in_parent() { run_after(&ForkHandlers::in_parent); }
 
 static void cachier_after_fork_in_child() {
   forks.fetch_add(1, std::memory_order_relaxed);
-  Registry& all = registry();
-  for (const ForkHandlers& one : all.handlers) {
-    if (one.in_child) one.in_child();
-  }
-  all.mutex.unlock();
+  run_after(&ForkHandlers::in_child);
 }
 
 }  // extern "C"
 
-void install_once() {
-  static const int installed = pthread_atfork(
-      cachier_before_fork, cachier_after_fork_in_parent, cachier_after_fork_in_child);
-  (void)installed;
-}
+[[maybe_unused]] const int installed = ::pthread_atfork(
+    cachier_before_fork, cachier_after_fork_in_parent, cachier_after_fork_in_child);
 
 }  // namespace
 
 void at_fork(ForkHandlers handlers) {
-  install_once();
-  Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
-  all.handlers.push_back(std::move(handlers));
+  // Never freed.
+  auto* const one = new Registration{std::move(handlers), newest.load()};
+  while (!newest.compare_exchange_weak(one->older, one)) {
+  }
 }
 
 std::uint64_t fork_count() noexcept { return forks.load(std::memory_order_relaxed); }

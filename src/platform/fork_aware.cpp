@@ -17,8 +17,10 @@ struct ForkList {
   static ForkList& instance() {
     static auto* const list = [] {
       auto* const made = new ForkList;  // never destroyed: forks may come late
-      at_fork({[made] { made->prepare(); }, [made] { made->parent(); },
-               [made] { made->child(); }});
+      at_fork({.stage = ForkStage::waiting,
+               .before = [made] { made->prepare(); },
+               .in_parent = [made] { made->parent(); },
+               .in_child = [made] { made->child(); }});
       return made;
     }();
     return *list;
@@ -54,6 +56,10 @@ struct ForkList {
     lock.reset_in_child();
   }
 };
+
+namespace {
+[[maybe_unused]] const ForkList& made_at_load = ForkList::instance();
+}
 
 void ForkAware::watch_forks() { ForkList::instance().add(*this); }
 

@@ -59,14 +59,16 @@ class Housekeeper {
 
  private:
   Housekeeper() {
-    at_fork({[this] { lock_.lock(); }, [this] { lock_.unlock(); },
-             [this] {
-               running_ = false;
-               for (const auto& chore : chores_) {
-                 if (const auto alive = chore.lock()) alive->requested_ = false;
-               }
-               lock_.reset_in_child();
-             }});
+    at_fork({.before = [this] { lock_.lock(); },
+             .in_parent = [this] { lock_.unlock(); },
+             .in_child =
+                 [this] {
+                   running_ = false;
+                   for (const auto& chore : chores_) {
+                     if (const auto alive = chore.lock()) alive->requested_ = false;
+                   }
+                   lock_.reset_in_child();
+                 }});
   }
 
   bool start() noexcept {
@@ -118,6 +120,10 @@ class Housekeeper {
   bool running_ = false;
   bool closed_ = false;
 };
+
+namespace {
+[[maybe_unused]] const Housekeeper& made_at_load = Housekeeper::of_process();
+}
 
 void add_chore(const std::shared_ptr<Chore>& chore) {
   Housekeeper::of_process().add(chore);

@@ -22,7 +22,6 @@ std::uint64_t seed() noexcept {
 
 std::uint64_t random_bits() noexcept {
   // SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators).
-  [[maybe_unused]] static const bool forks_counted = (at_fork({}), true);
   thread_local std::uint64_t state = 0;
   thread_local std::uint64_t seeded_after = ~std::uint64_t{0};
   if (const std::uint64_t forks = fork_count(); seeded_after != forks) {

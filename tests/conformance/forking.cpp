@@ -85,9 +85,6 @@ TEST_P(StoreConformance, TheClaimsOfAChildEndNothingOfItsParents) {
 
 TEST_P(StoreConformance, ForksInTheMiddleOfThingsHangNobody) {
   if (!subject_->survives_fork()) GTEST_SKIP() << "not here";
-  // A fork that cannot wait for a thread that is opening the local store leaves the
-  // child without it. An open fault: threads in tight loops can keep it from its turn.
-  if (can_.shared) GTEST_SKIP() << "the local store's open fault of forks under load";
   constexpr std::size_t kBusy = 3;
   constexpr int kForks = 15;
   std::atomic<bool> done = false;

@@ -25,12 +25,13 @@ struct Registry {
 Registry& registry() {
   static auto* const one = [] {
     auto* const made = new Registry;
-    platform::at_fork({[made] { made->lock.lock(); }, [made] { made->lock.unlock(); },
-                       [made] { made->lock.reset_in_child(); }});
+    platform::hold_over_forks(made->lock);
     return made;
   }();
   return *one;
 }
+
+[[maybe_unused]] const Registry& made_at_load = registry();
 
 Result<std::string> absolute(const std::string& directory) {
   char* const path = ::realpath(directory.c_str(), nullptr);
@@ -50,7 +51,7 @@ Result<std::shared_ptr<Store>> open_local_store(const std::string& directory) {
   auto path = absolute(directory);
   if (!path) return path.error();
 
-  // Made before the lock is taken: a store waits for forks, and forks for the lock.
+  // Made before the lock is taken, under which nothing is waited for.
   auto fresh = std::make_shared<local::LocalStore>(std::move(*path));
   std::vector<std::shared_ptr<local::LocalStore>> alive;
   {
