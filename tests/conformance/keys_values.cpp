@@ -3,6 +3,9 @@
 #include "conformance/conformance.hpp"
 #include "support/bytes.hpp"
 
+#include <chrono>
+#include <memory>
+
 namespace cachier::conformance {
 namespace {
 
@@ -242,6 +245,59 @@ TEST_P(StoreConformance, LiveObjectsMayUseTheStoreWhenTheyGo) {
   ASSERT_EQ(*clear(Clear::entries, &alpha_), 1U);
   EXPECT_EQ(dropped, 3) << "cleared";
   EXPECT_NE(text_at({beta_, "3", alpha().digest()}), "(nothing)");
+}
+
+// ---- hits at the price of the copy, for stores that offer them
+
+int copied_number(Store& store, const Call& call, const Ask& ask = {}) {
+  const auto copy = [](const void* object, void* to) noexcept {
+    *static_cast<int*>(to) = *static_cast<const int*>(object);
+  };
+  int number = 0;
+  return store.copy_fresh(call.id(), ask, copy, &number) ? number : 0;
+}
+
+TEST_P(StoreConformance, ACopiedObjectIsTheOneThatIsStored) {
+  if (!can_.live_objects || !subject_->keeps_bytes()) GTEST_SKIP() << "no such objects";
+  EXPECT_EQ(copied_number(*store_, alpha()), 0);
+  Value value = Value::of_object(std::make_shared<const int>(7));
+  ASSERT_TRUE(put_value(alpha(), value));
+  const int copied = copied_number(*store_, alpha());
+  if (copied == 0) GTEST_SKIP() << "it does not offer copies";
+  EXPECT_EQ(copied, 7);
+
+  EXPECT_EQ(copied_number(*store_, beta()), 0);
+  EXPECT_EQ(copied_number(*store_, {alpha_, "other", alpha().digest()}), 0);
+  ASSERT_TRUE(put_value(alpha(), Value::of_object(std::make_shared<const int>(8))));
+  EXPECT_EQ(copied_number(*store_, alpha()), 8);
+  ASSERT_TRUE(erase(alpha()));
+  EXPECT_EQ(copied_number(*store_, alpha()), 0);
+}
+
+TEST_P(StoreConformance, WhatALookWouldNotTakeIsNotCopied) {
+  if (!can_.live_objects || !subject_->keeps_bytes()) GTEST_SKIP() << "no such objects";
+  Value value = Value::of_object(std::make_shared<const int>(7));
+  value.set_none(true);
+  Ask ask;
+  EXPECT_TRUE(put_value(alpha(), value));
+  EXPECT_EQ(copied_number(*store_, alpha(), ask), 0) << "an empty answer";
+
+  value.set_none(false);
+  const Result<Version> version = put_value(alpha(), value);
+  ASSERT_TRUE(version);
+  ask.unreadable = *version;
+  EXPECT_EQ(copied_number(*store_, alpha(), ask), 0) << "unreadable";
+  EXPECT_EQ(copied_number(*store_, alpha(), never_fresh()), 0) << "never fresh";
+  if (subject_->advance(std::chrono::seconds(61))) {
+    EXPECT_EQ(copied_number(*store_, alpha(), aged(std::chrono::seconds(60))), 0);
+  }
+}
+
+TEST_P(StoreConformance, BytesAreNotCopiedAsObjects) {
+  if (!subject_->keeps_bytes()) GTEST_SKIP() << "live objects only";
+  ASSERT_TRUE(put_value(alpha(), Value::of_bytes(Codec::cbor, "some bytes")));
+
+  EXPECT_EQ(copied_number(*store_, alpha()), 0);
 }
 
 TEST_P(StoreConformance, LiveObjectsAreRefusedByStoresOfBytes) {

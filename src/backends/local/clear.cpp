@@ -205,15 +205,19 @@ Result<std::uint64_t> LocalStore::clear_entries(Site& site, const Filter& filter
   }
   // From here on all of it is gone for readers; the rest is tidying.
   site.table().forget_outcomes();
-  if (const auto error = sweep(site, range, deadline)) {
-    to_sweep_.store(true);
-    platform::request_chore(*this);
-  }
+  if (sweep(site, range, deadline)) sweep_later(range.first);
   if (site.wants_checkpoint()) platform::request_chore(*this);
   return removed;
 }
 
-std::optional<Error> LocalStore::sweep(Site& site, Range range, Deadline deadline) {
+void LocalStore::sweep_later(std::int64_t from) noexcept {
+  std::int64_t already = sweep_from_.load();
+  while (from < already && !sweep_from_.compare_exchange_weak(already, from)) {
+  }
+  platform::request_chore(*this);
+}
+
+std::optional<Error> LocalStore::sweep(Site& site, Range& range, Deadline deadline) {
   while (range.first <= range.last) {
     std::int64_t end = 0;
     {

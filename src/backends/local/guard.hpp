@@ -25,6 +25,9 @@ class Guard {
   std::optional<Error> open(const std::string& path);
   [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(shared_); }
 
+  /// False: somebody has removed the file.
+  [[nodiscard]] bool has_name() const noexcept { return platform::has_name(shared_); }
+
   /// One writer of this process at a time. False: the deadline passed.
   bool take_turn(Deadline deadline) noexcept { return turn_.try_lock_until(deadline); }
   void end_turn() noexcept { turn_.unlock(); }

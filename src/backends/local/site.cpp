@@ -66,12 +66,17 @@ Result<std::unique_ptr<Site>> Site::open(
 
 Result<Table> Site::open_or_make_table(Deadline deadline) {
   const std::string path = folder_ + "/table";
+  // A damaged one holds nothing that cannot do without: it is replaced, and whoever has
+  // it open finds that its name has gone to another.
   bool missing = false;
+  const auto to_be_made = [&](const Result<Table>& table) {
+    return !table && (missing || table.error() == ErrorCode::corrupt);
+  };
   auto table = Table::open(path, missing);
-  if (table || !missing) return table;
+  if (!to_be_made(table)) return table;
   if (!guard_.enter_making(deadline)) return was_busy(folder_);
   table = Table::open(path, missing);
-  if (!table && missing)
+  if (to_be_made(table))
     table = Table::make(path, path + ".new", newest_generation(folder_));
   guard_.leave_making();
   return table;
@@ -128,7 +133,8 @@ std::optional<Error> Site::open_database(
 bool Site::is_in_place() const noexcept {
   return platform::identity_of(database_path_) == database_ &&
          (!table_.is_shared() ||
-          platform::identity_of(folder_ + "/table") == table_.identity());
+          platform::identity_of(folder_ + "/table") == table_.identity()) &&
+         (!guard_.is_open() || guard_.has_name());
 }
 
 void Site::note_log(int frames) noexcept {

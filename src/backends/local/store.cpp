@@ -147,14 +147,14 @@ void LocalStore::run() noexcept {
   Site* const site = current_.load();
   if (site == nullptr) return;
   const Deadline deadline = steady_clock::now() + kUpkeepPatience;
-  if (to_sweep_.exchange(false)) {
+  if (const std::int64_t from = sweep_from_.exchange(kNoRow); from != kNoRow) {
+    Range rest{from, kAllRows.last};
     try {
-      if (const auto error = sweep(*site, kAllRows, deadline)) {
-        to_sweep_.store(true);
-        if (*error == ErrorCode::deadline_exceeded) platform::request_chore(*this);
-      }
+      const auto error = sweep(*site, rest, deadline);
+      // Anything but want of time is for the next clear.
+      if (error && *error == ErrorCode::deadline_exceeded) sweep_later(rest.first);
     } catch (const std::bad_alloc&) {
-      to_sweep_.store(true);
+      // So is this.
     }
   }
   if (site->wants_checkpoint()) run_checkpoint(*site, false, deadline);

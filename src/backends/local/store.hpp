@@ -27,6 +27,8 @@ struct Range {
 inline constexpr Range kAllRows{std::int64_t{1} << kDigestBits,
                                 std::numeric_limits<std::int64_t>::max()};
 
+inline constexpr std::int64_t kNoRow = kAllRows.last;
+
 /// The verbs of the contract over one cache directory. What is open of it is a `Site`,
 /// found anew when somebody removes the directory.
 class LocalStore final : public Store,
@@ -90,16 +92,19 @@ class LocalStore final : public Store,
                                       Deadline deadline);
   Result<std::uint64_t> clear_stale(Site& site, const Filter& filter,
                                     Deadline deadline);
-  /// Deletes rows of cleared epochs, some at a time.
-  static std::optional<Error> sweep(Site& site, Range range, Deadline deadline);
+  /// Deletes rows of cleared epochs, some at a time; `range` is what is left to look
+  /// at.
+  static std::optional<Error> sweep(Site& site, Range& range, Deadline deadline);
+  /// Leaves the rest, from this row on, to the housekeeper.
+  void sweep_later(std::int64_t from) noexcept;
 
   const std::string directory_;
   const std::string folder_;
   std::atomic<Site*> current_{nullptr};
   std::atomic<Known*> newest_{nullptr};
-  std::atomic<std::int64_t> next_check_{0};  // of coarse_now
-  std::atomic<std::int64_t> next_retry_{0};  // where nothing could be written
-  std::atomic<bool> to_sweep_{false};        // a clear left rows behind
+  std::atomic<std::int64_t> next_check_{0};       // of coarse_now
+  std::atomic<std::int64_t> next_retry_{0};       // where nothing could be written
+  std::atomic<std::int64_t> sweep_from_{kNoRow};  // where a clear left rows behind
   platform::Lock opening_;
   bool held_over_fork_ = false;
   // What this process, as a child of a fork, must not open: databases of which a

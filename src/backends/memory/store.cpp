@@ -134,8 +134,8 @@ bool MemoryStore::copy_fresh(const Id& id, const Ask& ask, PlainCopy copy,
   Shard& shard = shard_of(id.digest);
   const std::lock_guard guard(shard.lock);
   const auto* const slot = shard.table.find(*id.function, id.digest, id.key, id.hashed);
-  if (slot == nullptr || slot->payload.codec() != Codec::live) return false;
-  if (slot->none() && !ask.allow_none) return false;
+  if (slot == nullptr || !Table<Value>::counts(*slot, ask)) return false;
+  if (slot->payload.codec() != Codec::live) return false;
   if (ask.max_age != kNoLimit &&
       !is_fresh(slot->stored_at, coarse_time(), ask.max_age)) {
     return false;

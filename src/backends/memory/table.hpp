@@ -68,6 +68,12 @@ class Table {
     return slot != nullptr && slot->has_entry() ? slot : nullptr;
   }
 
+  /// Whether the caller takes this entry for one, whatever its age.
+  [[nodiscard]] static bool counts(const Slot& slot, const Ask& ask) noexcept {
+    if (slot.none() && !ask.allow_none) return false;
+    return !ask.unreadable || *ask.unreadable != version_of(slot);
+  }
+
   /// `Store::look`. `now` is called at most once, only if the answer depends on it.
   template <class Now>
   Seen look(const Id& id, const Ask& ask, const Now& now) {
@@ -166,11 +172,6 @@ class Table {
       return slot.digest == digest && slot.shape == shape &&
              state_at(slot.function).function == &function && slot.holds(key);
     });
-  }
-
-  [[nodiscard]] static bool counts(const Slot& slot, const Ask& ask) noexcept {
-    if (slot.none() && !ask.allow_none) return false;
-    return !ask.unreadable || *ask.unreadable != version_of(slot);
   }
 
   [[nodiscard]] Basis basis_of(const Slot& slot) const noexcept {
