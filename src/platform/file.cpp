@@ -130,7 +130,7 @@ int make_with_parents(const std::string& path) {
 
 }  // namespace
 
-Result<Identity> make_private_directory(const std::string& path) {
+Result<Identity> make_private_directory(const std::string& path, Group group) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
     if (errno != ENOENT)
@@ -149,7 +149,8 @@ Result<Identity> make_private_directory(const std::string& path) {
                  "it belongs to user " + std::to_string(status.st_uid) +
                      ", and this process runs as user " + std::to_string(::geteuid()),
                  "set cache_dir to a directory of this user");
-  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+  const mode_t unwanted = group == Group::may_write ? S_IWOTH : S_IWGRP | S_IWOTH;
+  if ((status.st_mode & unwanted) != 0)
     return Error(ErrorCode::refused, "cannot use the cache directory '" + path + "'",
                  "other users may write to it, and reading a cache can run what was "
                  "written there",

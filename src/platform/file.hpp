@@ -73,9 +73,14 @@ enum class ByteLock : std::uint8_t { shared, exclusive };
                              ByteLock kind) noexcept;
 void unlock_byte(const File& file, std::uint64_t offset) noexcept;
 
+/// Whether a directory that was there already may be open to its group: fit for one of
+/// which only directories are used that are private themselves.
+enum class Group : std::uint8_t { may_not_write, may_write };
+
 /// Makes `path` a directory that is this user's alone (0700), parents included where
-/// they are missing, or checks that it is one already: ours, and nobody else may write
-/// to it. `refused` or `unavailable`, with what to do.
-[[nodiscard]] Result<Identity> make_private_directory(const std::string& path);
+/// they are missing, or checks that it is one already: ours, and nobody else (but the
+/// group, if so wanted) may write to it. `refused` or `unavailable`, with what to do.
+[[nodiscard]] Result<Identity> make_private_directory(
+    const std::string& path, Group group = Group::may_not_write);
 
 }  // namespace cachier::platform

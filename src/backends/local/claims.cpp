@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <mutex>
 
@@ -45,6 +46,13 @@ bool Claims::holds(const Digest& digest, std::uint64_t serial) noexcept {
     if (one->second.serial == serial) return true;
   }
   return false;
+}
+
+bool Claims::none() noexcept {
+  return std::all_of(shards_.begin(), shards_.end(), [](Shard& shard) {
+    const std::lock_guard hold(shard.lock);
+    return shard.held.empty();
+  });
 }
 
 bool Claims::end(const Digest& digest, std::uint64_t serial) noexcept {

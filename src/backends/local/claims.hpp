@@ -33,6 +33,8 @@ class Claims {
   /// Whether this claim is held here.
   [[nodiscard]] bool holds(const Digest& digest, std::uint64_t serial) noexcept;
 
+  [[nodiscard]] bool none() noexcept;
+
   /// Gives the claim back. False: it is not held here. Waking is the caller's,
   /// afterwards.
   bool end(const Digest& digest, std::uint64_t serial) noexcept;

@@ -51,12 +51,12 @@ Result<Version> LocalStore::put(const Id& id, const Change& change, Deadline dea
                  "it is an object of this process, not bytes",
                  "use the memory backend for it");
   // Of a claim that is not held in this process, a parent's for one, nothing may come.
-  if (change.token && holder_of(id.digest, change.token->serial) == nullptr)
+  if (change.token && !sites_.holder_of(id.digest, change.token->serial))
     return ErrorCode::claim_lost;
   const auto found = site(Check::now, deadline);
   if (!found) return found.error();
   auto version = write(**found, id, change, deadline);
-  Site* woken = nullptr;
+  Sites::Pointer woken;
   if (version || version.error() == ErrorCode::claim_lost)
     woken = end_claim(id, change);
   if (version) {
@@ -144,7 +144,7 @@ Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change
 
 Result<Version> LocalStore::release(const Id& id, const Change& change) noexcept {
   if (!change.token) return ErrorCode::claim_lost;
-  Site* const holder = holder_of(id.digest, change.token->serial);
+  const auto holder = sites_.holder_of(id.digest, change.token->serial);
   if (holder == nullptr) return ErrorCode::claim_lost;
   if (change.outcome != Outcome::none) {
     holder->table().set_outcome(id.digest, change.outcome, platform::wall_now());
@@ -155,9 +155,9 @@ Result<Version> LocalStore::release(const Id& id, const Change& change) noexcept
   return change.token->basis.version;
 }
 
-Site* LocalStore::end_claim(const Id& id, const Change& change) noexcept {
+Sites::Pointer LocalStore::end_claim(const Id& id, const Change& change) noexcept {
   if (!change.token) return nullptr;
-  Site* const holder = holder_of(id.digest, change.token->serial);
+  auto holder = sites_.holder_of(id.digest, change.token->serial);
   if (holder == nullptr) return nullptr;
   auto& owner = holder->table().owner(slot_of(id.digest));
   auto mine = static_cast<std::uint32_t>(::getpid());

@@ -153,8 +153,7 @@ bool Site::wants_checkpoint() const noexcept {
          frames_at_checkpoint_.load(std::memory_order_relaxed) + kCheckpointFrames;
 }
 
-void Site::before_fork(Deadline deadline) noexcept {
-  pool_->before_fork(deadline);
+void Site::before_fork() noexcept {
   claims_.before_fork();
   guard_.before_fork();
 }
@@ -162,13 +161,11 @@ void Site::before_fork(Deadline deadline) noexcept {
 void Site::after_fork_in_parent() noexcept {
   guard_.after_fork_in_parent();
   claims_.after_fork_in_parent();
-  pool_->after_fork_in_parent();
 }
 
-bool Site::after_fork_in_child() noexcept {
+void Site::after_fork_in_child() noexcept {
   guard_.after_fork_in_child();
   claims_.after_fork_in_child();
-  return pool_->after_fork_in_child();
 }
 
 }  // namespace cachier::local

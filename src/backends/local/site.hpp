@@ -69,10 +69,10 @@ class Site {
   [[nodiscard]] Pool& pool() noexcept { return *pool_; }
   [[nodiscard]] FunctionRows& functions() noexcept { return functions_; }
 
-  void before_fork(Deadline deadline) noexcept;
+  /// Around a fork; the pool has handlers of its own.
+  void before_fork() noexcept;
   void after_fork_in_parent() noexcept;
-  /// False: the database must not be opened in this process.
-  bool after_fork_in_child() noexcept;
+  void after_fork_in_child() noexcept;
 
  private:
   explicit Site(std::string folder) : folder_(std::move(folder)), claims_(folder_) {}

@@ -22,13 +22,16 @@ constexpr auto kUpkeepPatience = std::chrono::milliseconds(500);
 /// Waits on the wake word of one slot.
 class SlotWatch final : public Watch {
  public:
-  explicit SlotWatch(const std::atomic<std::uint32_t>& word) noexcept
-      : word_(word), seen_(word.load()) {}
+  SlotWatch(Sites::Pointer site, std::uint32_t slot) noexcept
+      : site_(std::move(site)),
+        word_(site_->table().wake_word(slot)),
+        seen_(word_.load()) {}
   void wait(Deadline deadline) noexcept override {
     platform::futex_wait(word_, seen_, deadline, platform::Reach::machine);
   }
 
  private:
+  const Sites::Pointer site_;
   const std::atomic<std::uint32_t>& word_;
   const std::uint32_t seen_;
 };
@@ -54,11 +57,8 @@ LocalStore::LocalStore(std::string directory)
 LocalStore::~LocalStore() {
   run_at_exit();
   // Closed while a fork would still wait for it.
-  for (Known* one = newest_.load(); one != nullptr; one = one->before)
-    one->site->pool().retire();
+  if (const auto last = sites_.current()) last->pool().retire();
   ignore_forks();
-  for (Known* one = newest_.load(); one != nullptr;)
-    delete std::exchange(one, one->before);
 }
 
 Capabilities LocalStore::capabilities() const noexcept {
@@ -71,8 +71,8 @@ Capabilities LocalStore::capabilities() const noexcept {
   return can;
 }
 
-Result<Site*> LocalStore::site(Check check, Deadline deadline) {
-  Site* const known = current_.load(std::memory_order_acquire);
+Result<Sites::Pointer> LocalStore::site(Check check, Deadline deadline) {
+  auto known = sites_.current();
   if (known != nullptr) {
     if (check == Check::now_and_then &&
         platform::coarse_now() < next_check_.load(std::memory_order_relaxed))
@@ -82,23 +82,22 @@ Result<Site*> LocalStore::site(Check check, Deadline deadline) {
                         std::memory_order_relaxed);
       return known;
     }
+    known = nullptr;  // nobody closes what somebody has a pointer to
   }
   return find_site(deadline);
 }
 
-Result<Site*> LocalStore::find_site(Deadline deadline) {
+Result<Sites::Pointer> LocalStore::find_site(Deadline deadline) {
   if (!opening_.try_lock_until(deadline))
     return Error(ErrorCode::deadline_exceeded,
                  "cannot open the cache in '" + directory_ + "'",
                  "another thread is opening it", "try again");
   const std::lock_guard hold(opening_, std::adopt_lock);
   const std::int64_t now = platform::coarse_now();
-  Site* known = current_.load();
+  auto known = sites_.current();
   if (known != nullptr && !known->is_in_place()) {
-    // Whoever is inside finishes there.
-    known->pool().retire();
-    current_.store(nullptr);
     known = nullptr;
+    sites_.replace(nullptr);
   }
   if (known != nullptr && (!known->read_only() || now < next_retry_.load())) {
     next_check_.store(now + kCheckEvery);
@@ -110,7 +109,9 @@ Result<Site*> LocalStore::find_site(Deadline deadline) {
     return Error(ErrorCode::unavailable, "cannot use the cache in '" + directory_ + "'",
                  "this process was forked while another thread was opening it",
                  "start the process anew, or by spawn");
-  if (auto ours = platform::make_private_directory(directory_); !ours)
+  if (auto ours =
+          platform::make_private_directory(directory_, platform::Group::may_write);
+      !ours)
     return ours.error();
   auto opened = Site::open(folder_, deadline, abandoned_);
   if (known != nullptr && (!opened || (*opened)->read_only())) {
@@ -118,33 +119,25 @@ Result<Site*> LocalStore::find_site(Deadline deadline) {
     return known;  // it can still be read, and nothing has become better
   }
   if (!opened) return opened.error();
-  if (known != nullptr) known->pool().retire();
-  Site* const site = opened->get();
-  newest_.store(new Known{std::move(*opened), newest_.load()});
-  current_.store(site, std::memory_order_release);
+  known = nullptr;
+  Sites::Pointer site = std::move(*opened);
+  sites_.replace(site);
   next_check_.store(now + kCheckEvery);
   return site;
-}
-
-Site* LocalStore::holder_of(const Digest& digest, std::uint64_t serial) noexcept {
-  for (Known* one = newest_.load(); one != nullptr; one = one->before) {
-    if (one->site->claims().holds(digest, serial)) return one->site.get();
-  }
-  return nullptr;
 }
 
 std::unique_ptr<Watch> LocalStore::watch(const Id& id) noexcept {
   try {
     auto found = site(Check::now_and_then, steady_clock::now() + kUpkeepPatience);
     if (!found) return std::make_unique<Nap>();
-    return std::make_unique<SlotWatch>((*found)->table().wake_word(slot_of(id.digest)));
+    return std::make_unique<SlotWatch>(std::move(*found), slot_of(id.digest));
   } catch (const std::bad_alloc&) {
     return nullptr;
   }
 }
 
 void LocalStore::run() noexcept {
-  Site* const site = current_.load();
+  const auto site = sites_.current();
   if (site == nullptr) return;
   const Deadline deadline = steady_clock::now() + kUpkeepPatience;
   if (const std::int64_t from = sweep_from_.exchange(kNoRow); from != kNoRow) {
@@ -161,30 +154,25 @@ void LocalStore::run() noexcept {
 }
 
 void LocalStore::run_at_exit() noexcept {
-  if (Site* const site = current_.load())
+  if (const auto site = sites_.current())
     run_checkpoint(*site, true, steady_clock::now() + kUpkeepPatience);
 }
 
 void LocalStore::before_fork() noexcept {
   const Deadline deadline = steady_clock::now() + kForkPatience;
   held_over_fork_ = opening_.try_lock_until(deadline);
-  for (Known* one = newest_.load(); one != nullptr; one = one->before)
-    one->site->before_fork(deadline);
+  sites_.before_fork(deadline);
 }
 
 void LocalStore::after_fork_in_parent() noexcept {
-  for (Known* one = newest_.load(); one != nullptr; one = one->before)
-    one->site->after_fork_in_parent();
+  sites_.after_fork_in_parent();
   if (held_over_fork_) opening_.unlock();
 }
 
 void LocalStore::after_fork_in_child() noexcept {
-  for (Known* one = newest_.load(); one != nullptr; one = one->before) {
-    if (!one->site->after_fork_in_child()) abandoned_.push_back(one->site->database());
-    one->site->pool().retire();
-  }
   // What was open is the parent's; this process opens its own with its first use.
-  current_.store(nullptr);
+  const auto abandoned = sites_.after_fork_in_child();
+  abandoned_.insert(abandoned_.end(), abandoned.begin(), abandoned.end());
   opening_.reset_in_child();
   orphaned_ = orphaned_ || !held_over_fork_;
 }

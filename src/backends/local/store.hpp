@@ -2,7 +2,7 @@
 
 #include <cachier/store.hpp>
 
-#include "backends/local/site.hpp"
+#include "backends/local/sites.hpp"
 #include "backends/local/transaction.hpp"
 #include "platform/fork_aware.hpp"
 #include "platform/housekeeper.hpp"
@@ -54,21 +54,14 @@ class LocalStore final : public Store,
   void run_at_exit() noexcept override;
 
  private:
-  /// A site and, behind it, those that were open before it: their claims still count.
-  struct Known {
-    std::unique_ptr<Site> site;
-    Known* before;
-  };
-
   void before_fork() noexcept override;
   void after_fork_in_parent() noexcept override;
   void after_fork_in_child() noexcept override;
 
   // Finding the site (store.cpp).
   enum class Check : std::uint8_t { now_and_then, now };
-  Result<Site*> site(Check check, Deadline deadline);
-  Result<Site*> find_site(Deadline deadline);
-  Site* holder_of(const Digest& digest, std::uint64_t serial) noexcept;
+  Result<Sites::Pointer> site(Check check, Deadline deadline);
+  Result<Sites::Pointer> find_site(Deadline deadline);
 
   // Looking (look.cpp).
   struct Row;
@@ -85,7 +78,7 @@ class LocalStore final : public Store,
                         Deadline deadline);
   /// Gives the claim of the change's token back and wakes those who wait for it, where
   /// it was held. Null: it was not held here.
-  Site* end_claim(const Id& id, const Change& change) noexcept;
+  Sites::Pointer end_claim(const Id& id, const Change& change) noexcept;
 
   // Clearing (clear.cpp).
   Result<std::uint64_t> clear_entries(Site& site, const Filter& filter,
@@ -100,8 +93,7 @@ class LocalStore final : public Store,
 
   const std::string directory_;
   const std::string folder_;
-  std::atomic<Site*> current_{nullptr};
-  std::atomic<Known*> newest_{nullptr};
+  Sites sites_;
   std::atomic<std::int64_t> next_check_{0};       // of coarse_now
   std::atomic<std::int64_t> next_retry_{0};       // where nothing could be written
   std::atomic<std::int64_t> sweep_from_{kNoRow};  // where a clear left rows behind

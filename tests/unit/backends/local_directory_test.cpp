@@ -11,6 +11,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 namespace cachier::test {
 namespace {
@@ -152,6 +153,25 @@ TEST_F(LocalDirectoryTest, RemovedWhileOpenItBeginsAnew) {
   EXPECT_EQ(opened(directory_.string()), store_) << "still one object";
 }
 
+std::ptrdiff_t open_files() {
+  return std::distance(fs::directory_iterator("/proc/self/fd"), {});
+}
+
+TEST_F(LocalDirectoryTest, RemovedAgainAndAgainItLeavesNothingOpen) {
+  reopen();
+  const auto begin_anew = [&] {
+    fs::remove_all(directory_.path());
+    EXPECT_TRUE(store_->commit(call_.id, put("value"), soon()));
+    const auto claimed = store_->look(Call("other").id, {}, soon());
+    ASSERT_TRUE(claimed);
+    EXPECT_TRUE(store_->commit(Call("other").id, release(claimed->token), soon()));
+  };
+  begin_anew();
+  const auto files = open_files();
+  for (int n = 0; n < 10; ++n) begin_anew();
+  EXPECT_EQ(open_files(), files);
+}
+
 TEST_F(LocalDirectoryTest, RemovedWhileOpenIsNoticedByLooks) {
   reopen();
   ASSERT_EQ(stored(*store_, call_), "value");
@@ -199,8 +219,9 @@ TEST_F(LocalDirectoryTest, LeftoversOfADeathWhileMakingAreNoHindrance) {
 }
 
 TEST_F(LocalDirectoryTest, OneThatOthersMayWriteIsRefused) {
-  for (const fs::path& path : {directory_.path(), directory_ / "v1"}) {
-    ASSERT_EQ(::chmod(path.c_str(), 0770), 0);
+  for (const auto& [path, mode] : {std::pair(directory_.path(), 0702U),
+                                   std::pair(directory_ / "v1", 0720U)}) {
+    ASSERT_EQ(::chmod(path.c_str(), mode), 0);
     auto store = open_local_store(directory_.string());
     const Error error =
         store ? (*store)->look(call_.id, {}, soon()).error() : store.error();
@@ -210,6 +231,12 @@ TEST_F(LocalDirectoryTest, OneThatOthersMayWriteIsRefused) {
     EXPECT_THAT(error.fix(), HasSubstr("chmod"));
     ASSERT_EQ(::chmod(path.c_str(), 0700), 0);
   }
+}
+
+TEST_F(LocalDirectoryTest, OneOpenToTheGroupWillDoAsWhatIsReadLiesDeeper) {
+  ASSERT_EQ(::chmod(directory_.path().c_str(), 0775), 0);
+  reopen();
+  EXPECT_EQ(stored(*store_, call_), "value");
 }
 
 TEST_F(LocalDirectoryTest, WithoutPermissionToReadItSaysSo) {

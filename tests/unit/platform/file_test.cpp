@@ -130,6 +130,14 @@ TEST(PrivateDirectory, RefusesOneThatOthersMayWrite) {
   EXPECT_TRUE(make_private_directory(directory.string()));
 }
 
+TEST(PrivateDirectory, MayBeOpenToItsGroupWhereThatIsWanted) {
+  const TempDirectory directory;
+  ASSERT_EQ(::chmod(directory.string().c_str(), 0775), 0);
+  EXPECT_TRUE(make_private_directory(directory.string(), Group::may_write));
+  ASSERT_EQ(::chmod(directory.string().c_str(), 0777), 0);
+  EXPECT_FALSE(make_private_directory(directory.string(), Group::may_write));
+}
+
 TEST(PrivateDirectory, RefusesSomebodyElses) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root to give a directory away";
   const TempDirectory directory;

@@ -1,0 +1,50 @@
+#pragma once
+
+/// What a store has open: the site in use, and those before it that still count, for a
+/// claim that they hold or for whoever is inside.
+
+#include "backends/local/site.hpp"
+#include "platform/lock.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace cachier::local {
+
+/// Thread-safe. Who has a pointer may use the site for as long as he likes.
+class Sites {
+ public:
+  using Pointer = std::shared_ptr<Site>;
+
+  Sites() = default;
+  Sites(const Sites&) = delete;
+  Sites& operator=(const Sites&) = delete;
+  ~Sites();
+
+  /// Null: none is open.
+  [[nodiscard]] Pointer current() noexcept;
+  /// The site that holds this claim; null: none does.
+  [[nodiscard]] Pointer holder_of(const Digest& digest, std::uint64_t serial) noexcept;
+
+  /// `next` (or none) is the current one from here on. Whoever is inside the last one
+  /// finishes there.
+  void replace(Pointer next);
+  /// Closes those that are not current and of no use to anybody.
+  void close_unused() noexcept;
+
+  /// Around a fork. Precondition of the first: nobody calls `replace` until after it.
+  void before_fork(Deadline deadline) noexcept;
+  void after_fork_in_parent() noexcept;
+  /// Afterwards there is no current one. Gives the databases that must not be opened
+  /// in this process: connections to them were in use.
+  [[nodiscard]] std::vector<platform::Identity> after_fork_in_child() noexcept;
+
+ private:
+  platform::Lock lock_;
+  Pointer current_;
+  std::vector<Pointer> known_;     // oldest first, the current one is the last
+  std::vector<Pointer> prepared_;  // of the fork under way
+};
+
+}  // namespace cachier::local
