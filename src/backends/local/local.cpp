@@ -46,7 +46,8 @@ Result<std::string> absolute(const std::string& directory) {
 }  // namespace
 
 Result<std::shared_ptr<Store>> open_local_store(const std::string& directory) {
-  const auto ours = platform::make_private_directory(directory, platform::Group::may_write);
+  const auto ours =
+      platform::make_private_directory(directory, platform::Group::may_write);
   if (!ours) return ours.error();
   auto path = absolute(directory);
   if (!path) return path.error();

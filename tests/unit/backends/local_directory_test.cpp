@@ -219,8 +219,8 @@ TEST_F(LocalDirectoryTest, LeftoversOfADeathWhileMakingAreNoHindrance) {
 }
 
 TEST_F(LocalDirectoryTest, OneThatOthersMayWriteIsRefused) {
-  for (const auto& [path, mode] : {std::pair(directory_.path(), 0702U),
-                                   std::pair(directory_ / "v1", 0720U)}) {
+  for (const auto& [path, mode] :
+       {std::pair(directory_.path(), 0702U), std::pair(directory_ / "v1", 0720U)}) {
     ASSERT_EQ(::chmod(path.c_str(), mode), 0);
     auto store = open_local_store(directory_.string());
     const Error error =
