@@ -60,7 +60,7 @@ static void cachier_after_fork_in_child() {
 
 }  // extern "C"
 
-[[maybe_unused]] const int installed = ::pthread_atfork(
+[[maybe_unused]] const int kInstalled = ::pthread_atfork(
     cachier_before_fork, cachier_after_fork_in_parent, cachier_after_fork_in_child);
 
 }  // namespace
