@@ -100,18 +100,29 @@ Result<Look> LocalStore::look(const Id& id, const Ask& ask,
   }
 }
 
+std::optional<Error> LocalStore::read_and_judge(Site& site, const Id& id,
+                                                const Ask& ask, Look& look,
+                                                Deadline deadline) noexcept {
+  try {
+    const auto row = read(site, id, deadline);
+    if (!row) return row.error();
+    look.now = platform::wall_now();
+    judge(*row, id, ask, look);
+    return std::nullopt;
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
+}
+
 Result<Look> LocalStore::look_or_throw(const Id& id, const Ask& ask,
                                        Deadline deadline) {
   const auto found = site(Check::now_and_then, deadline);
   if (!found) return found.error();
   Site& site = **found;
+  const auto& counter = site.table().counter(slot_of(id.digest));
+  const std::uint64_t counted = counter.load();
   Look look;
-  {
-    const auto row = read(site, id, deadline);
-    if (!row) return row.error();
-    look.now = platform::wall_now();
-    judge(*row, id, ask, look);
-  }
+  if (auto error = read_and_judge(site, id, ask, look, deadline)) return *error;
   if (look.fresh || !ask.claim) return look;
 
   look.outcome = site.table().outcome(id.digest, look.now);
@@ -126,28 +137,24 @@ Result<Look> LocalStore::look_or_throw(const Id& id, const Ask& ask,
     return look;
   }
 
-  // A put may have been finished between the look and the claim.
+  // A put may have been finished between the look and the claim: not if the slot's
+  // counter was at rest and still is what it was.
+  const bool changed =
+      !site.table().is_shared() || (counted & 1) != 0 || counter.load() != counted;
   const auto give_back = [&] {
     site.claims().end(id.digest, claim.serial);
     site.table().wake(slot_of(id.digest));
   };
-  auto again = [&]() -> Result<Row> {
-    try {
-      return read(site, id, deadline);
-    } catch (const std::bad_alloc&) {
-      return out_of_memory();
+  if (changed) {
+    if (auto error = read_and_judge(site, id, ask, look, deadline)) {
+      give_back();
+      return *error;
     }
-  }();
-  if (!again) {
-    give_back();
-    return again.error();
-  }
-  look.now = platform::wall_now();
-  judge(*again, id, ask, look);
-  if (look.fresh) {
-    give_back();
-    look.outcome = Outcome::none;
-    return look;
+    if (look.fresh) {
+      give_back();
+      look.outcome = Outcome::none;
+      return look;
+    }
   }
   owner.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
   look.claim = Look::Claim::granted;

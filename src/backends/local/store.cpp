@@ -25,7 +25,7 @@ class SlotWatch final : public Watch {
   SlotWatch(Sites::Pointer site, std::uint32_t slot) noexcept
       : site_(std::move(site)),
         word_(site_->table().wake_word(slot)),
-        seen_(word_.load()) {}
+        seen_(site_->table().attend(slot)) {}
   void wait(Deadline deadline) noexcept override {
     platform::futex_wait(word_, seen_, deadline, platform::Reach::machine);
   }

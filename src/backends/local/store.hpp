@@ -66,6 +66,8 @@ class LocalStore final : public Store,
   // Looking (look.cpp).
   struct Row;
   Result<Row> read(Site& site, const Id& id, Deadline deadline);
+  std::optional<Error> read_and_judge(Site& site, const Id& id, const Ask& ask,
+                                      Look& look, Deadline deadline) noexcept;
   Result<Look> look_or_throw(const Id& id, const Ask& ask, Deadline deadline);
   static void judge(const Row& row, const Id& id, const Ask& ask, Look& look);
 

@@ -158,20 +158,30 @@ void Table::forget_outcomes() const noexcept {
         .store(0, std::memory_order_relaxed);
 }
 
+namespace {
+
+/// The next even number; whoever waits made the last one odd.
+void raise(std::atomic<std::uint32_t>& word) noexcept {
+  std::uint32_t now = word.load(std::memory_order_relaxed);
+  while (!word.compare_exchange_weak(now, (now | 1) + 1)) {
+  }
+  if ((now & 1) != 0) platform::futex_wake_all(word, platform::Reach::machine);
+}
+
+}  // namespace
+
 void Table::wake(std::uint32_t slot) const noexcept {
-  wake_word(slot).fetch_add(1);
-  platform::futex_wake_all(wake_word(slot), platform::Reach::machine);
-  released().fetch_add(1);
-  platform::futex_wake_all(released(), platform::Reach::machine);
+  raise(wake_word(slot));
+  raise(released());
 }
 
 void Table::wake_all() const noexcept {
-  for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
-    wake_word(slot).fetch_add(1);
-    platform::futex_wake_all(wake_word(slot), platform::Reach::machine);
-  }
-  released().fetch_add(1);
-  platform::futex_wake_all(released(), platform::Reach::machine);
+  for (std::uint32_t slot = 0; slot < kSlots; ++slot) raise(wake_word(slot));
+  raise(released());
+}
+
+std::uint32_t Table::attend(std::uint32_t slot) const noexcept {
+  return wake_word(slot).fetch_or(1) | 1;
 }
 
 }  // namespace cachier::local

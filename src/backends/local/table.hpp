@@ -83,10 +83,13 @@ class Table {
   void forget_outcome(const Digest& digest) const noexcept;
   void forget_outcomes() const noexcept;
 
-  /// Tells those who wait for this slot to look again. One or two system calls.
+  /// Tells those who wait for this slot to look again. A system call where there are
+  /// any.
   void wake(std::uint32_t slot) const noexcept;
-  /// The same for every slot. Some ms.
+  /// The same for every slot.
   void wake_all() const noexcept;
+  /// For who will wait: what the slot's wake word is from now until the next `wake`.
+  [[nodiscard]] std::uint32_t attend(std::uint32_t slot) const noexcept;
 
  private:
   Table(platform::Mapping mapping, platform::Identity identity, bool shared) noexcept

@@ -66,6 +66,24 @@ TEST_F(TableTest, HasTheSizeAndPlacesOfItsPage) {
   EXPECT_EQ(bytes.substr(413'692, 4), "\xdd\xcc\xbb\xaa");
 }
 
+TEST_F(TableTest, AWakeWordSaysWhetherSomebodyWaits) {
+  const auto made = make();
+  ASSERT_TRUE(made);
+  auto& word = made->wake_word(7);
+  made->wake(7);
+  EXPECT_EQ(word.load(), 2U);
+  EXPECT_EQ(made->attend(7), 3U);
+  EXPECT_EQ(made->attend(7), 3U) << "there may be several";
+  EXPECT_EQ(word.load(), 3U);
+  made->wake(7);
+  EXPECT_EQ(word.load(), 4U);
+  EXPECT_EQ(made->wake_word(8).load(), 0U);
+  EXPECT_EQ(made->attend(8), 1U);
+  made->wake_all();
+  EXPECT_EQ(made->wake_word(8).load(), 2U);
+  EXPECT_EQ(word.load(), 6U);
+}
+
 TEST_F(TableTest, WordsDoNotOverlap) {
   const auto made = make();
   ASSERT_TRUE(made);
