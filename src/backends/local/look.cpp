@@ -100,14 +100,35 @@ Result<Look> LocalStore::look(const Id& id, const Ask& ask,
   }
 }
 
+bool LocalStore::find_near(Site& site, const Id& id, const Ask& ask,
+                           std::uint64_t counter, Look& look) noexcept {
+  // Without a shared table nobody tells what others write.
+  if (!site.table().is_shared() || ask.max_age <= Duration::zero()) return false;
+  auto found = site.near_cache().find(id, counter);
+  if (!found || (found->entry.value.is_none() && !ask.allow_none) ||
+      ask.unreadable == found->entry.version)
+    return false;
+  if (ask.max_age != kNoLimit) {
+    look.now = platform::wall_now();
+    if (!is_fresh(found->entry.stored_at, look.now, ask.max_age)) return false;
+  }
+  look.token.basis = {found->epoch, found->entry.version};
+  look.entry = std::move(found->entry);
+  look.fresh = true;
+  return true;
+}
+
 std::optional<Error> LocalStore::read_and_judge(Site& site, const Id& id,
-                                                const Ask& ask, Look& look,
+                                                const Ask& ask, std::uint64_t counter,
+                                                Look& look,
                                                 Deadline deadline) noexcept {
   try {
     const auto row = read(site, id, deadline);
     if (!row) return row.error();
     look.now = platform::wall_now();
     judge(*row, id, ask, look);
+    if (look.entry)
+      site.near_cache().remember(id, counter, row->basis.epoch, *look.entry);
     return std::nullopt;
   } catch (const std::bad_alloc&) {
     return out_of_memory();
@@ -122,7 +143,9 @@ Result<Look> LocalStore::look_or_throw(const Id& id, const Ask& ask,
   const auto& counter = site.table().counter(slot_of(id.digest));
   const std::uint64_t counted = counter.load();
   Look look;
-  if (auto error = read_and_judge(site, id, ask, look, deadline)) return *error;
+  if (find_near(site, id, ask, counted, look)) return look;
+  if (auto error = read_and_judge(site, id, ask, counted, look, deadline))
+    return *error;
   if (look.fresh || !ask.claim) return look;
 
   look.outcome = site.table().outcome(id.digest, look.now);
@@ -139,14 +162,15 @@ Result<Look> LocalStore::look_or_throw(const Id& id, const Ask& ask,
 
   // A put may have been finished between the look and the claim: not if the slot's
   // counter was at rest and still is what it was.
+  const std::uint64_t recounted = counter.load();
   const bool changed =
-      !site.table().is_shared() || (counted & 1) != 0 || counter.load() != counted;
+      !site.table().is_shared() || (counted & 1) != 0 || recounted != counted;
   const auto give_back = [&] {
     site.claims().end(id.digest, claim.serial);
     site.table().wake(slot_of(id.digest));
   };
   if (changed) {
-    if (auto error = read_and_judge(site, id, ask, look, deadline)) {
+    if (auto error = read_and_judge(site, id, ask, recounted, look, deadline)) {
       give_back();
       return *error;
     }

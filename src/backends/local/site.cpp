@@ -154,6 +154,7 @@ bool Site::wants_checkpoint() const noexcept {
 }
 
 void Site::before_fork() noexcept {
+  near_cache_.before_fork();
   claims_.before_fork();
   guard_.before_fork();
 }
@@ -161,11 +162,13 @@ void Site::before_fork() noexcept {
 void Site::after_fork_in_parent() noexcept {
   guard_.after_fork_in_parent();
   claims_.after_fork_in_parent();
+  near_cache_.after_fork();
 }
 
 void Site::after_fork_in_child() noexcept {
   guard_.after_fork_in_child();
   claims_.after_fork_in_child();
+  near_cache_.after_fork();
 }
 
 }  // namespace cachier::local

@@ -8,6 +8,7 @@
 
 #include "backends/local/claims.hpp"
 #include "backends/local/guard.hpp"
+#include "backends/local/near_cache.hpp"
 #include "backends/local/pool.hpp"
 #include "backends/local/table.hpp"
 #include "platform/file.hpp"
@@ -68,6 +69,7 @@ class Site {
   [[nodiscard]] Guard& guard() noexcept { return guard_; }
   [[nodiscard]] Pool& pool() noexcept { return *pool_; }
   [[nodiscard]] FunctionRows& functions() noexcept { return functions_; }
+  [[nodiscard]] NearCache& near_cache() noexcept { return near_cache_; }
 
   /// Around a fork; the pool has handlers of its own.
   void before_fork() noexcept;
@@ -75,6 +77,8 @@ class Site {
   void after_fork_in_child() noexcept;
 
  private:
+  static constexpr std::size_t kNearBytes = std::size_t{64} << 20;
+
   explicit Site(std::string folder) : folder_(std::move(folder)), claims_(folder_) {}
 
   Result<Table> open_or_make_table(Deadline deadline);
@@ -90,6 +94,7 @@ class Site {
   Guard guard_;
   Claims claims_;
   FunctionRows functions_;
+  NearCache near_cache_{kNearBytes};
   std::atomic<int> log_frames_{0};
   std::atomic<int> frames_at_checkpoint_{0};
   std::unique_ptr<Pool> pool_;

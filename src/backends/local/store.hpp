@@ -66,8 +66,12 @@ class LocalStore final : public Store,
   // Looking (look.cpp).
   struct Row;
   Result<Row> read(Site& site, const Id& id, Deadline deadline);
+  /// A hit without the database: what was read when the slot's counter was `counter`.
+  static bool find_near(Site& site, const Id& id, const Ask& ask, std::uint64_t counter,
+                        Look& look) noexcept;
   std::optional<Error> read_and_judge(Site& site, const Id& id, const Ask& ask,
-                                      Look& look, Deadline deadline) noexcept;
+                                      std::uint64_t counter, Look& look,
+                                      Deadline deadline) noexcept;
   Result<Look> look_or_throw(const Id& id, const Ask& ask, Deadline deadline);
   static void judge(const Row& row, const Id& id, const Ask& ask, Look& look);
 

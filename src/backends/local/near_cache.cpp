@@ -1,0 +1,92 @@
+#include "backends/local/near_cache.hpp"
+
+#include <mutex>
+#include <new>
+#include <stdexcept>
+
+namespace cachier::local {
+
+std::optional<NearCache::Found> NearCache::find(const Id& id,
+                                                std::uint64_t counter) noexcept {
+  Shard& shard = shard_of(id.digest);
+  const std::lock_guard hold(shard.lock);
+  Slot* const slot = locate(shard.slots, id);
+  if (slot == nullptr || slot->payload.counter != counter) return std::nullopt;
+  slot->flags |= kAskedFor;
+  return Found{{slot->payload.value, slot->stored_at, Version{{slot->version, 0, 0}}},
+               slot->payload.epoch};
+}
+
+void NearCache::remember(const Id& id, std::uint64_t counter, std::uint64_t epoch,
+                         const Entry& entry) noexcept {
+  if ((counter & 1) != 0 || entry.value.bytes().size() > bound_ / kLargestPart ||
+      id.key.size() > bound_ / kLargestPart)
+    return;
+  Shard& shard = shard_of(id.digest);
+  const std::lock_guard hold(shard.lock);
+  Slot* slot = locate(shard.slots, id);
+  if (slot == nullptr) {
+    try {
+      slot = shard.slots.add(id.digest, id.key, id.hashed);
+    } catch (const std::bad_alloc&) {
+      return;
+    } catch (const std::length_error&) {
+      return;
+    }
+    slot->function = id.function->serial();
+  } else {
+    if (slot->payload.counter >= counter) return;
+    bytes_.fetch_sub(cost_of(*slot), std::memory_order_relaxed);
+  }
+  slot->payload = {entry.value, counter, epoch};
+  slot->stored_at = entry.stored_at;
+  slot->version = entry.version.words[0];
+  bytes_.fetch_add(cost_of(*slot), std::memory_order_relaxed);
+  make_room(shard, *slot);
+}
+
+NearCache::Slot* NearCache::locate(const Slots& slots, const Id& id) noexcept {
+  if (id.key.size() > Slot::kMaxKey) return nullptr;
+  const std::uint32_t shape = Slot::shape_of(id.key.size(), id.hashed);
+  return slots.find(id.digest, [&](const Slot& slot) noexcept {
+    return slot.digest == id.digest && slot.shape == shape &&
+           slot.function == id.function->serial() && slot.holds(id.key);
+  });
+}
+
+std::size_t NearCache::cost_of(const Slot& slot) noexcept {
+  // The envelope around the value holds the key once more, and some words.
+  constexpr std::size_t kEnvelope = 64;
+  const std::size_t key = slot.key().size();
+  return sizeof(Slot) + (key > Slot::kInlineKey ? key : 0) + key + kEnvelope +
+         slot.payload.value.bytes().size();
+}
+
+void NearCache::forget(Shard& shard, Slot& slot) noexcept {
+  bytes_.fetch_sub(cost_of(slot), std::memory_order_relaxed);
+  slot.payload = {};
+  shard.slots.remove(&slot);
+}
+
+void NearCache::make_room(Shard& shard, const Slot& kept) noexcept {
+  while (bytes() > bound_ && shard.slots.used() > 1) {
+    if (shard.hand >= shard.slots.end()) shard.hand = 0;
+    Slot& slot = *shard.slots.slot_at(shard.hand++);
+    if (slot.flags == 0 || &slot == &kept) continue;
+    if ((slot.flags & kAskedFor) != 0) {
+      slot.flags &= static_cast<std::uint8_t>(~kAskedFor);
+    } else {
+      forget(shard, slot);
+    }
+  }
+}
+
+void NearCache::before_fork() noexcept {
+  for (Shard& shard : shards_) shard.lock.lock();
+}
+
+void NearCache::after_fork() noexcept {
+  for (Shard& shard : shards_) shard.lock.unlock();
+}
+
+}  // namespace cachier::local
