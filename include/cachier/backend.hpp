@@ -6,6 +6,7 @@
 #include <cachier/export.hpp>
 #include <cachier/store.hpp>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,10 @@ struct StoreSpec {
   std::string backend = "local";
   /// For the local store; empty: `default_cache_dir()`. `~` is expanded.
   std::string cache_dir = {};
+  /// For the local store: how much of what it has read a process remembers, so that it
+  /// need not be read again while it stays as it is; 0: nothing. Of those who open a
+  /// directory in one process, the first decides.
+  std::size_t near_cache_bytes = std::size_t{64} << 20;
 };
 
 /// The store of this spec. Local stores of one directory are one object per process;

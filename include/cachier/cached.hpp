@@ -606,7 +606,10 @@ requires Cacheable<std::decay_t<G>>
   state->function =
       &Function::intern(function_id(options.key_prefix, name, options.version));
   state->store =
-      open_store({.backend = options.backend, .cache_dir = options.cache_dir}).value();
+      open_store({.backend = options.backend,
+                  .cache_dir = options.cache_dir,
+                  .near_cache_bytes = options.near_cache_bytes})
+          .value();
   state->live = state->store->capabilities().live_objects;
   if (!Storable<Result> && !state->live) {
     refuse(

@@ -21,6 +21,8 @@ struct Options {
   /// Directory of the local store. Empty: `$XDG_CACHE_HOME/cachier`, else `~/.cachier`;
   /// `~` is expanded. Made when it is needed, for this user alone.
   std::string cache_dir = {};
+  /// For the local store: `StoreSpec::near_cache_bytes`.
+  std::size_t near_cache_bytes = std::size_t{64} << 20;
   /// Namespace of the stored keys.
   std::string key_prefix = "cachier";
   /// Salts the function's id: bump it when the function gives other answers than

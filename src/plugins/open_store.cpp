@@ -14,9 +14,9 @@ namespace {
 using Opened = Result<std::shared_ptr<Store>>;
 
 Opened open_local(const StoreSpec& spec) {
-  return open_local_store(spec.cache_dir.empty()
-                              ? default_cache_dir()
-                              : plugins::expand_user(spec.cache_dir));
+  return open_local_store(spec.cache_dir.empty() ? default_cache_dir()
+                                                 : plugins::expand_user(spec.cache_dir),
+                          spec.near_cache_bytes);
 }
 
 Opened open_memory(const StoreSpec&) { return make_memory_store(); }

@@ -45,7 +45,8 @@ Result<std::string> absolute(const std::string& directory) {
 
 }  // namespace
 
-Result<std::shared_ptr<Store>> open_local_store(const std::string& directory) {
+Result<std::shared_ptr<Store>> open_local_store(const std::string& directory,
+                                                std::size_t near_cache_bytes) {
   const auto ours =
       platform::make_private_directory(directory, platform::Group::may_write);
   if (!ours) return ours.error();
@@ -53,7 +54,7 @@ Result<std::shared_ptr<Store>> open_local_store(const std::string& directory) {
   if (!path) return path.error();
 
   // Made before the lock is taken, under which nothing is waited for.
-  auto fresh = std::make_shared<local::LocalStore>(std::move(*path));
+  auto fresh = std::make_shared<local::LocalStore>(std::move(*path), near_cache_bytes);
   std::vector<std::shared_ptr<local::LocalStore>> alive;
   {
     Registry& all = registry();

@@ -19,8 +19,9 @@ std::optional<NearCache::Found> NearCache::find(const Id& id,
 
 void NearCache::remember(const Id& id, std::uint64_t counter, std::uint64_t epoch,
                          const Entry& entry) noexcept {
-  if ((counter & 1) != 0 || entry.value.bytes().size() > bound_ / kLargestPart ||
-      id.key.size() > bound_ / kLargestPart)
+  const std::size_t largest = bound_ / kLargestPart;
+  if ((counter & 1) != 0 || bound_ == 0 || id.key.size() > largest ||
+      entry.value.bytes().size() > largest)
     return;
   Shard& shard = shard_of(id.digest);
   const std::lock_guard hold(shard.lock);

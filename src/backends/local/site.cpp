@@ -54,10 +54,10 @@ void FunctionRows::remember(const Function& function, std::int64_t row) noexcept
 }
 
 Result<std::unique_ptr<Site>> Site::open(
-    const std::string& folder, Deadline deadline,
+    const std::string& folder, std::size_t near_cache_bytes, Deadline deadline,
     const std::vector<platform::Identity>& abandoned) {
   if (auto ours = platform::make_private_directory(folder); !ours) return ours.error();
-  std::unique_ptr<Site> site(new Site(folder));
+  std::unique_ptr<Site> site(new Site(folder, near_cache_bytes));
   site->read_only_ = site->guard_.open(folder + "/locks");
   if (auto error = site->open_table(deadline)) return *error;
   if (auto error = site->open_database(deadline, abandoned)) return *error;

@@ -43,7 +43,7 @@ class Site {
   /// what is there can still be read, and `read_only` says why.
   /// Never opens a database that is among `abandoned`: an error.
   static Result<std::unique_ptr<Site>> open(
-      const std::string& folder, Deadline deadline,
+      const std::string& folder, std::size_t near_cache_bytes, Deadline deadline,
       const std::vector<platform::Identity>& abandoned);
 
   /// Why nothing can be stored here.
@@ -77,9 +77,8 @@ class Site {
   void after_fork_in_child() noexcept;
 
  private:
-  static constexpr std::size_t kNearBytes = std::size_t{64} << 20;
-
-  explicit Site(std::string folder) : folder_(std::move(folder)), claims_(folder_) {}
+  Site(std::string folder, std::size_t near_cache_bytes)
+      : folder_(std::move(folder)), claims_(folder_), near_cache_(near_cache_bytes) {}
 
   Result<Table> open_or_make_table(Deadline deadline);
   std::optional<Error> open_table(Deadline deadline);
@@ -94,7 +93,7 @@ class Site {
   Guard guard_;
   Claims claims_;
   FunctionRows functions_;
-  NearCache near_cache_{kNearBytes};
+  NearCache near_cache_;
   std::atomic<int> log_frames_{0};
   std::atomic<int> frames_at_checkpoint_{0};
   std::unique_ptr<Pool> pool_;

@@ -49,8 +49,10 @@ class Nap final : public Watch {
 
 }  // namespace
 
-LocalStore::LocalStore(std::string directory)
-    : directory_(std::move(directory)), folder_(directory_ + "/" + kFolder) {
+LocalStore::LocalStore(std::string directory, std::size_t near_cache_bytes)
+    : directory_(std::move(directory)),
+      folder_(directory_ + "/" + kFolder),
+      near_cache_bytes_(near_cache_bytes) {
   watch_forks();
 }
 
@@ -113,7 +115,7 @@ Result<Sites::Pointer> LocalStore::find_site(Deadline deadline) {
           platform::make_private_directory(directory_, platform::Group::may_write);
       !ours)
     return ours.error();
-  auto opened = Site::open(folder_, deadline, abandoned_);
+  auto opened = Site::open(folder_, near_cache_bytes_, deadline, abandoned_);
   if (known != nullptr && (!opened || (*opened)->read_only())) {
     next_check_.store(now + kCheckEvery);
     return known;  // it can still be read, and nothing has become better

@@ -36,7 +36,7 @@ class LocalStore final : public Store,
                          private platform::ForkAware {
  public:
   /// `directory`: absolute. Opens nothing yet.
-  explicit LocalStore(std::string directory);
+  LocalStore(std::string directory, std::size_t near_cache_bytes);
   ~LocalStore() override;
 
   Capabilities capabilities() const noexcept override;
@@ -99,6 +99,7 @@ class LocalStore final : public Store,
 
   const std::string directory_;
   const std::string folder_;
+  const std::size_t near_cache_bytes_;
   Sites sites_;
   std::atomic<std::int64_t> next_check_{0};       // of coarse_now
   std::atomic<std::int64_t> next_retry_{0};       // where nothing could be written
