@@ -143,23 +143,24 @@ class StaleBatch {
 Result<std::uint64_t> LocalStore::clear(const Filter& filter, Clear what,
                                         Deadline deadline) noexcept {
   try {
-    const auto found = site(Check::now, deadline);
-    if (!found) return found.error();
-    switch (what) {
-      case Clear::entries:
-        return clear_entries(**found, filter, deadline);
-      case Clear::stale:
-        return clear_stale(**found, filter, deadline);
-      case Clear::claims:
-        (*found)->table().raise_claim_generation(filter.function);
-        (*found)->table().wake_all();
-        return std::uint64_t{0};
-    }
+    return in_site(Check::now, deadline,
+                   [&](const Sites::Pointer& site) -> Result<std::uint64_t> {
+                     switch (what) {
+                       case Clear::entries:
+                         return clear_entries(*site, filter, deadline);
+                       case Clear::stale:
+                         return clear_stale(*site, filter, deadline);
+                       case Clear::claims:
+                         site->table().raise_claim_generation(filter.function);
+                         site->table().wake_all();
+                         return std::uint64_t{0};
+                     }
+                     return Error(ErrorCode::invalid_argument, kCannotClear,
+                                  "there is no such kind of clearing");
+                   });
   } catch (const std::bad_alloc&) {
     return out_of_memory();
   }
-  return Error(ErrorCode::invalid_argument, kCannotClear,
-               "there is no such kind of clearing");
 }
 
 Result<std::uint64_t> LocalStore::clear_entries(Site& site, const Filter& filter,

@@ -53,26 +53,25 @@ Result<Version> LocalStore::put(const Id& id, const Change& change, Deadline dea
   // Of a claim that is not held in this process, a parent's for one, nothing may come.
   if (change.token && !sites_.holder_of(id.digest, change.token->serial))
     return ErrorCode::claim_lost;
-  const auto found = site(Check::now, deadline);
-  if (!found) return found.error();
-  auto version = write(**found, id, change, deadline);
-  Sites::Pointer woken;
-  if (version || version.error() == ErrorCode::claim_lost)
-    woken = end_claim(id, change);
-  if (version) {
-    if (woken != *found) (*found)->table().wake(slot_of(id.digest));
-    if ((*found)->wants_checkpoint()) platform::request_chore(*this);
-  }
-  return version;
+  auto answer =
+      in_site(Check::now, deadline, [&](const Sites::Pointer& site) -> Result<Version> {
+        auto version = write(*site, id, change, deadline);
+        if (version && end_claim(id, change) != site)
+          site->table().wake(slot_of(id.digest));
+        if (version && site->wants_checkpoint()) platform::request_chore(*this);
+        return version;
+      });
+  if (!answer && answer.error() == ErrorCode::claim_lost) end_claim(id, change);
+  return answer;
 }
 
 Result<Version> LocalStore::erase(const Id& id, const Change& change,
                                   Deadline deadline) {
-  const auto found = site(Check::now, deadline);
-  if (!found) return found.error();
-  auto version = write(**found, id, change, deadline);
-  if (version) (*found)->table().wake(slot_of(id.digest));
-  return version;
+  return in_site(Check::now, deadline, [&](const Sites::Pointer& site) {
+    auto version = write(*site, id, change, deadline);
+    if (version) site->table().wake(slot_of(id.digest));
+    return version;
+  });
 }
 
 Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change,

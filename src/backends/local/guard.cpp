@@ -119,6 +119,20 @@ void Guard::leave_door() noexcept {
   if (--inside_ == 0 && shared_) platform::unlock_byte(shared_, kDoor);
 }
 
+bool Guard::enter_alone(const Table& table, Deadline deadline) noexcept {
+  if (!wait_for_byte(exclusive_, kDoor, platform::ByteLock::exclusive, deadline))
+    return false;
+  const std::atomic<bool> hurry{false};
+  if (enter_as_checkpoint(table, hurry, deadline) == Answer::entered) return true;
+  platform::unlock_byte(exclusive_, kDoor);
+  return false;
+}
+
+void Guard::leave_alone() noexcept {
+  leave_as_checkpoint();
+  platform::unlock_byte(exclusive_, kDoor);
+}
+
 bool Guard::enter_making(Deadline deadline) noexcept {
   return wait_for_byte(exclusive_, kMaking, platform::ByteLock::exclusive, deadline);
 }

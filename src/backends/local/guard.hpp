@@ -51,6 +51,11 @@ class Guard {
   bool enter_door(Deadline deadline) noexcept;
   void leave_door() noexcept;
 
+  /// Keeps everybody from opening the database, and from being inside a write or a
+  /// checkpoint: for replacing it. The caller has the turn. False: the deadline passed.
+  bool enter_alone(const Table& table, Deadline deadline) noexcept;
+  void leave_alone() noexcept;
+
   /// Keeps others from making files. False: the deadline passed.
   bool enter_making(Deadline deadline) noexcept;
   void leave_making() noexcept;

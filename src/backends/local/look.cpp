@@ -94,7 +94,9 @@ void LocalStore::judge(const Row& row, const Id& id, const Ask& ask, Look& look)
 Result<Look> LocalStore::look(const Id& id, const Ask& ask,
                               Deadline deadline) noexcept {
   try {
-    return look_or_throw(id, ask, deadline);
+    return in_site(Check::now_and_then, deadline, [&](const Sites::Pointer& site) {
+      return look_in(*site, id, ask, deadline);
+    });
   } catch (const std::bad_alloc&) {
     return out_of_memory();
   }
@@ -135,11 +137,8 @@ std::optional<Error> LocalStore::read_and_judge(Site& site, const Id& id,
   }
 }
 
-Result<Look> LocalStore::look_or_throw(const Id& id, const Ask& ask,
-                                       Deadline deadline) {
-  const auto found = site(Check::now_and_then, deadline);
-  if (!found) return found.error();
-  Site& site = **found;
+Result<Look> LocalStore::look_in(Site& site, const Id& id, const Ask& ask,
+                                 Deadline deadline) {
   const auto& counter = site.table().counter(slot_of(id.digest));
   const std::uint64_t counted = counter.load();
   Look look;

@@ -29,63 +29,67 @@ std::optional<std::int64_t> row_after(const Cursor& cursor, Range range) noexcep
 Result<Page> LocalStore::scan(const Filter& filter, const Cursor& from,
                               Deadline deadline) noexcept {
   try {
-    const auto found = site(Check::now_and_then, deadline);
-    if (!found) return found.error();
-    auto lease = (*found)->pool().lend(deadline);
-    if (!lease) return lease.error();
-    Connection& connection = **lease;
-
-    Page page;
-    Range range = kAllRows;
-    if (filter.function != nullptr) {
-      const auto function = find_function(connection, *filter.function);
-      if (!function) return function.error();
-      if (function->number == 0) return page;
-      range = rows_of(function->number);
-    }
-    const auto after = row_after(from, range);
-    if (!after)
-      return Error(ErrorCode::invalid_argument, kCannotList,
-                   "the cursor is not one of this store's",
-                   "begin with an empty cursor, go on with Page::next");
-
-    std::int64_t seen = 0;
-    std::int64_t last = 0;
-    Run run(connection, Sql::list);
-    run.bind(1, *after).bind(2, range.last).bind(3, kRowsPerPage);
-    int result = run.step();
-    for (; result == SQLITE_ROW && page.entries.size() < kPerPage;
-         result = run.step()) {
-      ++seen;
-      last = run.number(0);
-      const Time stored_at{Duration(run.number(2))};
-      const bool counts = run.number(6) != 0 && run.number(2) != 0 &&
-                          (!filter.stored_before || stored_at < *filter.stored_before);
-      if (!counts) continue;
-      const auto digest = digest_of(run.bytes(4));
-      const Bytes envelope = run.bytes(5);
-      const auto parts = envelope::inspect(envelope, envelope.size());
-      if (!digest || !parts) continue;  // damaged: a look says so
-      Header header;
-      header.function = run.text(1);
-      header.digest = *digest;
-      header.key = as_text(parts->key);
-      header.hashed = parts->hashed;
-      header.stored_at = stored_at;
-      header.size = static_cast<std::uint64_t>(run.number(3));
-      header.codec = parts->codec;
-      page.entries.push_back(std::move(header));
-    }
-    if (result != SQLITE_ROW && result != SQLITE_DONE) {
-      lease->discard();
-      return sqlite_error(connection.handle(), result, kCannotList);
-    }
-    const bool more = result == SQLITE_ROW || seen == kRowsPerPage;
-    if (more && last < range.last) page.next = std::to_string(last);
-    return page;
+    return in_site(Check::now_and_then, deadline, [&](const Sites::Pointer& site) {
+      return scan_in(*site, filter, from, deadline);
+    });
   } catch (const std::bad_alloc&) {
     return out_of_memory();
   }
+}
+
+Result<Page> LocalStore::scan_in(Site& site, const Filter& filter, const Cursor& from,
+                                 Deadline deadline) {
+  auto lease = site.pool().lend(deadline);
+  if (!lease) return lease.error();
+  Connection& connection = **lease;
+
+  Page page;
+  Range range = kAllRows;
+  if (filter.function != nullptr) {
+    const auto function = find_function(connection, *filter.function);
+    if (!function) return function.error();
+    if (function->number == 0) return page;
+    range = rows_of(function->number);
+  }
+  const auto after = row_after(from, range);
+  if (!after)
+    return Error(ErrorCode::invalid_argument, kCannotList,
+                 "the cursor is not one of this store's",
+                 "begin with an empty cursor, go on with Page::next");
+
+  std::int64_t seen = 0;
+  std::int64_t last = 0;
+  Run run(connection, Sql::list);
+  run.bind(1, *after).bind(2, range.last).bind(3, kRowsPerPage);
+  int result = run.step();
+  for (; result == SQLITE_ROW && page.entries.size() < kPerPage; result = run.step()) {
+    ++seen;
+    last = run.number(0);
+    const Time stored_at{Duration(run.number(2))};
+    const bool counts = run.number(6) != 0 && run.number(2) != 0 &&
+                        (!filter.stored_before || stored_at < *filter.stored_before);
+    if (!counts) continue;
+    const auto digest = digest_of(run.bytes(4));
+    const Bytes envelope = run.bytes(5);
+    const auto parts = envelope::inspect(envelope, envelope.size());
+    if (!digest || !parts) continue;  // damaged: a look says so
+    Header header;
+    header.function = run.text(1);
+    header.digest = *digest;
+    header.key = as_text(parts->key);
+    header.hashed = parts->hashed;
+    header.stored_at = stored_at;
+    header.size = static_cast<std::uint64_t>(run.number(3));
+    header.codec = parts->codec;
+    page.entries.push_back(std::move(header));
+  }
+  if (result != SQLITE_ROW && result != SQLITE_DONE) {
+    lease->discard();
+    return sqlite_error(connection.handle(), result, kCannotList);
+  }
+  const bool more = result == SQLITE_ROW || seen == kRowsPerPage;
+  if (more && last < range.last) page.next = std::to_string(last);
+  return page;
 }
 
 }  // namespace cachier::local

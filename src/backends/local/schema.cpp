@@ -79,17 +79,31 @@ std::uint64_t newest_generation(const std::string& folder) {
   return newest;
 }
 
+void remove_database(const std::string& path) noexcept {
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"})
+    ::unlink((path + suffix).c_str());
+}
+
+bool is_damaged(const std::string& path, Deadline deadline) {
+  const auto connection = Connection::open(path, false, deadline);
+  if (!connection) return connection.error() == ErrorCode::corrupt;
+  for (int which = 0; which < static_cast<int>(Sql::last_one); ++which) {
+    int result = SQLITE_OK;
+    if ((*connection)->statement(static_cast<Sql>(which), result) == nullptr)
+      return sqlite_error((*connection)->handle(), result, {}) == ErrorCode::corrupt;
+  }
+  return (*connection)->finds_damage();
+}
+
 std::optional<Error> make_database(const std::string& path) {
   // Beside it, so that whoever sees the name sees all of it. What somebody left who
   // died here is of no use.
   const std::string aside = path + ".new";
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"})
-    ::unlink((aside + suffix).c_str());
+  remove_database(aside);
   if (!platform::File::open(aside, O_RDWR | O_CREAT | O_EXCL))
     return platform::system_error("cannot make '" + aside + "'", errno);
   if (auto error = fill(aside)) {
-    for (const char* suffix : {"", "-wal", "-shm", "-journal"})
-      ::unlink((aside + suffix).c_str());
+    remove_database(aside);
     return error;
   }
   if (::rename(aside.c_str(), path.c_str()) != 0)

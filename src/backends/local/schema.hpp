@@ -2,6 +2,7 @@
 
 /// The database file of a cache directory: its name, and how it comes to be.
 
+#include <cachier/entry.hpp>
 #include <cachier/error.hpp>
 
 #include <cstdint>
@@ -19,5 +20,12 @@ namespace cachier::local {
 /// Makes an empty database at `path`, which is not there, all or nothing. The caller
 /// holds the lock *making*.
 [[nodiscard]] std::optional<Error> make_database(const std::string& path);
+
+/// Removes it with all that belongs to it, as far as it is there.
+void remove_database(const std::string& path) noexcept;
+
+/// Whether it cannot be opened or used, or a look at all of it finds damage. The caller
+/// keeps others from opening it.
+[[nodiscard]] bool is_damaged(const std::string& path, Deadline deadline);
 
 }  // namespace cachier::local

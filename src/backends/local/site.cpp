@@ -1,5 +1,7 @@
 #include "backends/local/site.hpp"
 
+#include <cachier/log.hpp>
+
 #include "backends/local/layout.hpp"
 #include "backends/local/schema.hpp"
 
@@ -60,7 +62,14 @@ Result<std::unique_ptr<Site>> Site::open(
   std::unique_ptr<Site> site(new Site(folder, near_cache_bytes));
   site->read_only_ = site->guard_.open(folder + "/locks");
   if (auto error = site->open_table(deadline)) return *error;
-  if (auto error = site->open_database(deadline, abandoned)) return *error;
+  auto error = site->open_database(deadline, abandoned);
+  if (error && *error == ErrorCode::corrupt && !site->read_only_) {
+    site->pool_.reset();
+    const auto replaced = site->set_aside(deadline);
+    if (!replaced) return replaced.error();
+    error = site->open_database(deadline, abandoned);
+  }
+  if (error) return *error;
   return site;
 }
 
@@ -102,18 +111,15 @@ std::optional<Error> Site::open_table(Deadline deadline) {
 
 std::optional<Error> Site::open_database(
     Deadline deadline, const std::vector<platform::Identity>& abandoned) {
-  database_path_ = database_path(folder_, table_.generation().load());
+  generation_ = table_.generation().load();
+  database_path_ = database_path(folder_, generation_);
   database_ = platform::identity_of(database_path_);
   if (!database_) {
     if (read_only_) return read_only_;
     if (!guard_.enter_making(deadline)) return was_busy(folder_);
     std::optional<Error> error;
     if (!platform::identity_of(database_path_)) error = make_database(database_path_);
-    // What anybody remembers of an earlier database counts no more.
-    if (!error) {
-      for (std::uint32_t slot = 0; slot < kSlots; ++slot)
-        table_.counter(slot).fetch_add(2);
-    }
+    if (!error) table_.raise_counters();
     guard_.leave_making();
     if (error) return error;
     database_ = platform::identity_of(database_path_);
@@ -130,8 +136,46 @@ std::optional<Error> Site::open_database(
   return std::nullopt;
 }
 
+Result<bool> Site::set_aside(Deadline deadline) {
+  if (read_only_ || !table_.is_shared())
+    return Error(ErrorCode::unavailable,
+                 "cannot replace the damaged '" + database_path_ + "'",
+                 "nothing can be written here",
+                 "make the cache directory writable, or delete it");
+  if (!guard_.take_turn(deadline)) return was_busy(folder_);
+  if (!guard_.enter_alone(table_, deadline)) {
+    guard_.end_turn();
+    return was_busy(folder_);
+  }
+  std::optional<Error> error;
+  bool replaced = !is_of_generation_in_use();
+  if (!replaced && is_damaged(database_path_, deadline)) {
+    error = begin_generation(generation_ + 1);
+    replaced = !error;
+  }
+  guard_.leave_alone();
+  guard_.end_turn();
+  if (error) return *error;
+  return replaced;
+}
+
+std::optional<Error> Site::begin_generation(std::uint64_t generation) {
+  const std::string path = database_path(folder_, generation);
+  if (auto error = make_database(path)) return error;
+  table_.generation().store(generation);
+  table_.raise_counters();
+  log(LogLevel::warning,
+      "the cache's database '" + database_path_ +
+          "' is damaged and was set aside; a new one begins empty, in '" + path +
+          "'. Look at the disk and its file system if this happens again.");
+  // The one set aside before it.
+  if (generation > 2) remove_database(database_path(folder_, generation - 2));
+  return std::nullopt;
+}
+
 bool Site::is_in_place() const noexcept {
-  return platform::identity_of(database_path_) == database_ &&
+  return is_of_generation_in_use() &&
+         platform::identity_of(database_path_) == database_ &&
          (!table_.is_shared() ||
           platform::identity_of(folder_ + "/table") == table_.identity()) &&
          (!guard_.is_open() || guard_.has_name());

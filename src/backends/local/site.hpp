@@ -50,8 +50,17 @@ class Site {
   [[nodiscard]] const std::optional<Error>& read_only() const noexcept {
     return read_only_;
   }
-  /// Whether its files still have their names: else somebody removed or replaced them.
+  /// Whether its files still have their names and its database is the one in use: else
+  /// somebody removed or replaced them.
   [[nodiscard]] bool is_in_place() const noexcept;
+  /// Whether nobody has set its database aside. One load.
+  [[nodiscard]] bool is_of_generation_in_use() const noexcept {
+    return table_.generation().load() == generation_;
+  }
+  /// For a database that answered that it is damaged: begins a new one beside it, of
+  /// the next generation, if it is damaged indeed. True: another is in use now, made
+  /// here or by somebody else. False: nothing is wrong with it.
+  Result<bool> set_aside(Deadline deadline);
   [[nodiscard]] const platform::Identity& database() const noexcept {
     return database_;
   }
@@ -84,10 +93,12 @@ class Site {
   std::optional<Error> open_table(Deadline deadline);
   std::optional<Error> open_database(Deadline deadline,
                                      const std::vector<platform::Identity>& abandoned);
+  std::optional<Error> begin_generation(std::uint64_t generation);
 
   const std::string folder_;
   std::optional<Error> read_only_;
   Table table_;
+  std::uint64_t generation_ = 0;
   platform::Identity database_;
   std::string database_path_;
   Guard guard_;

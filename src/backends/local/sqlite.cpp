@@ -199,6 +199,21 @@ sqlite3_stmt* Connection::statement(Sql which, int& result) noexcept {
   return statement;
 }
 
+bool Connection::finds_damage() noexcept {
+  sqlite3_stmt* statement = nullptr;
+  int result =
+      sqlite3_prepare_v2(connection_, "PRAGMA quick_check(1)", -1, &statement, nullptr);
+  if (result == SQLITE_OK) result = sqlite3_step(statement);
+  bool found = code_of(result, 0) == ErrorCode::corrupt;
+  if (result == SQLITE_ROW) {
+    const auto* const words =
+        reinterpret_cast<const char*>(sqlite3_column_text(statement, 0));
+    found = words != nullptr && std::string_view(words) != "ok";
+  }
+  sqlite3_finalize(statement);
+  return found;
+}
+
 Result<std::int64_t> Connection::number(const char* sql) {
   sqlite3_stmt* statement = nullptr;
   int result = sqlite3_prepare_v2(connection_, sql, -1, &statement, nullptr);

@@ -68,6 +68,9 @@ class Connection {
   /// The prepared statement; null and `result` where that failed.
   sqlite3_stmt* statement(Sql which, int& result) noexcept;
 
+  /// Whether a look at the whole database finds damage. Reads all of it.
+  [[nodiscard]] bool finds_damage() noexcept;
+
   /// Runs a pragma or the like that gives one number.
   Result<std::int64_t> number(const char* sql);
 

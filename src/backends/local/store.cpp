@@ -14,6 +14,9 @@ using std::chrono::steady_clock;
 constexpr std::int64_t kCheckEvery = 50'000'000;
 /// How often a store that cannot be written is tried again.
 constexpr std::int64_t kRetryEvery = 1'000'000'000;
+/// How often a database that seems damaged, and is not or cannot be replaced, is looked
+/// at again.
+constexpr std::int64_t kMendEvery = 5'000'000'000;
 /// How long a fork waits for connections that are in use.
 constexpr auto kForkPatience = std::chrono::seconds(10);
 /// How long upkeep may wait for its turn.
@@ -76,7 +79,7 @@ Capabilities LocalStore::capabilities() const noexcept {
 Result<Sites::Pointer> LocalStore::site(Check check, Deadline deadline) {
   auto known = sites_.current();
   if (known != nullptr) {
-    if (check == Check::now_and_then &&
+    if (check == Check::now_and_then && known->is_of_generation_in_use() &&
         platform::coarse_now() < next_check_.load(std::memory_order_relaxed))
       return known;
     if (!known->read_only() && known->is_in_place()) {
@@ -126,6 +129,22 @@ Result<Sites::Pointer> LocalStore::find_site(Deadline deadline) {
   sites_.replace(site);
   next_check_.store(now + kCheckEvery);
   return site;
+}
+
+bool LocalStore::replace_damaged(const Sites::Pointer& site, Deadline deadline) {
+  if (!opening_.try_lock_until(deadline)) return false;
+  const std::lock_guard hold(opening_, std::adopt_lock);
+  if (sites_.current() != site) return true;  // somebody was faster
+  const std::int64_t now = platform::coarse_now();
+  if (now < next_mending_.load()) return false;
+  next_mending_.store(now + kMendEvery);  // it may mean to read all there is
+  const auto replaced = site->set_aside(deadline);
+  if (!replaced) return false;
+  if (*replaced) {
+    next_mending_.store(0);
+    sites_.replace(nullptr);
+  }
+  return true;
 }
 
 std::unique_ptr<Watch> LocalStore::watch(const Id& id) noexcept {

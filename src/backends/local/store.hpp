@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cachier::local {
@@ -62,6 +63,12 @@ class LocalStore final : public Store,
   enum class Check : std::uint8_t { now_and_then, now };
   Result<Sites::Pointer> site(Check check, Deadline deadline);
   Result<Sites::Pointer> find_site(Deadline deadline);
+  /// Does it in the site, and where that turns out to be damaged again in a new one.
+  template <class Do>
+  auto in_site(Check check, Deadline deadline, const Do& what)
+      -> decltype(what(std::declval<const Sites::Pointer&>()));
+  /// True: there is, or may be, a sound site instead of this one.
+  bool replace_damaged(const Sites::Pointer& site, Deadline deadline);
 
   // Looking (look.cpp).
   struct Row;
@@ -72,8 +79,12 @@ class LocalStore final : public Store,
   std::optional<Error> read_and_judge(Site& site, const Id& id, const Ask& ask,
                                       std::uint64_t counter, Look& look,
                                       Deadline deadline) noexcept;
-  Result<Look> look_or_throw(const Id& id, const Ask& ask, Deadline deadline);
+  Result<Look> look_in(Site& site, const Id& id, const Ask& ask, Deadline deadline);
   static void judge(const Row& row, const Id& id, const Ask& ask, Look& look);
+
+  // Listing (scan.cpp).
+  Result<Page> scan_in(Site& site, const Filter& filter, const Cursor& from,
+                       Deadline deadline);
 
   // Changing (commit.cpp).
   struct State;
@@ -103,6 +114,7 @@ class LocalStore final : public Store,
   Sites sites_;
   std::atomic<std::int64_t> next_check_{0};       // of coarse_now
   std::atomic<std::int64_t> next_retry_{0};       // where nothing could be written
+  std::atomic<std::int64_t> next_mending_{0};     // where nothing could be mended
   std::atomic<std::int64_t> sweep_from_{kNoRow};  // where a clear left rows behind
   platform::Lock opening_;
   bool held_over_fork_ = false;
@@ -111,6 +123,19 @@ class LocalStore final : public Store,
   std::vector<platform::Identity> abandoned_;
   bool orphaned_ = false;
 };
+
+template <class Do>
+auto LocalStore::in_site(Check check, Deadline deadline, const Do& what)
+    -> decltype(what(std::declval<const Sites::Pointer&>())) {
+  for (bool again = false;; again = true) {
+    auto found = site(check, deadline);
+    if (!found) return found.error();
+    auto answer = what(*found);
+    if (answer || again || answer.error() != ErrorCode::corrupt) return answer;
+    const Sites::Pointer damaged = std::move(*found);
+    if (!replace_damaged(damaged, deadline)) return answer;
+  }
+}
 
 /// The row of a function: its number and its epoch; where it has none (number 0), the
 /// epoch with which it would begin.

@@ -180,6 +180,16 @@ void Table::wake_all() const noexcept {
   raise(released());
 }
 
+void Table::raise_counters() const noexcept {
+  for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
+    auto& word = counter(slot);
+    // To the next even number but one; an odd one is of a writer who is dead.
+    std::uint64_t now = word.load(std::memory_order_relaxed);
+    while (!word.compare_exchange_weak(now, (now | 1) + 1)) {
+    }
+  }
+}
+
 std::uint32_t Table::attend(std::uint32_t slot) const noexcept {
   return wake_word(slot).fetch_or(1) | 1;
 }

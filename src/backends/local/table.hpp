@@ -77,6 +77,10 @@ class Table {
   /// Frees all claims of a function (none: of every function) at their next look.
   void raise_claim_generation(const Function* function) const noexcept;
 
+  /// What anybody remembers of any slot counts no more. Precondition: nobody is writing
+  /// to the database.
+  void raise_counters() const noexcept;
+
   /// What the last owner of this entry left behind, if it is not too long ago.
   [[nodiscard]] Outcome outcome(const Digest& digest, Time now) const noexcept;
   void set_outcome(const Digest& digest, Outcome outcome, Time now) const noexcept;

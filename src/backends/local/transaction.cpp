@@ -32,6 +32,13 @@ Result<Transaction> Transaction::begin(Site& site, Deadline deadline) {
     }
     const auto& hurry = site.pool().hurry();
     const auto entered = guard.enter_as_writer(site.table(), hurry, deadline);
+    if (entered == Guard::Answer::entered && !site.is_of_generation_in_use()) {
+      guard.leave_as_writer();
+      { const Lease back = std::move(*lease); }
+      guard.end_turn();
+      return Error(ErrorCode::corrupt, "cannot store in the cache's database",
+                   "it was damaged and has been set aside");
+    }
     if (entered == Guard::Answer::entered) {
       (*lease)->heed(&hurry);
       const int result = Run(**lease, Sql::begin).step();

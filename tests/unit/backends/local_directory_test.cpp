@@ -27,26 +27,6 @@ void execute(const std::string& path, const std::string& sql) {
   sqlite3_close(database);
 }
 
-/// Runs `body` in a child that is not root, to whom root's rights would hide a fault.
-/// Gives what it sends.
-std::string as_other_user(const fs::path& directory,
-                          const std::function<std::string()>& body) {
-  constexpr uid_t kUser = 12345;
-  if (::geteuid() == 0) {
-    for (const auto& one : fs::recursive_directory_iterator(directory))
-      EXPECT_EQ(::chown(one.path().c_str(), kUser, kUser), 0);
-    EXPECT_EQ(::chown(directory.c_str(), kUser, kUser), 0);
-  }
-  ChildProcess child([&](Channel& parent) {
-    if (::geteuid() == 0 && (::setgid(kUser) != 0 || ::setuid(kUser) != 0)) return 1;
-    parent.send(body());
-    return 0;
-  });
-  const auto answer = child.channel().receive();
-  EXPECT_EQ(child.wait(), 0);
-  return answer.value_or("(nothing)");
-}
-
 class LocalDirectoryTest : public LocalStoreTest {
  protected:
   /// Leaves an entry behind and nothing open.
@@ -91,22 +71,6 @@ TEST_F(LocalDirectoryTest, AnotherProgramsDatabaseIsRefused) {
   ASSERT_FALSE(look);
   EXPECT_EQ(look.error(), ErrorCode::refused);
   EXPECT_THAT(look.error().cause(), HasSubstr("another program"));
-}
-
-TEST_F(LocalDirectoryTest, GarbageForADatabaseIsAnErrorNotAnAnswer) {
-  for (const std::size_t size : {0UL, 1UL, 4096UL, 100'000UL}) {
-    for (const char* suffix : {"c1.db-wal", "c1.db-shm"}) fs::remove(file(suffix));
-    std::ofstream(file("c1.db"), std::ios::binary) << random_bytes(size);
-    reopen();
-    const auto look = store_->look(call_.id, {}, soon());
-    ASSERT_FALSE(look) << size;
-    EXPECT_EQ(look.error(), ErrorCode::corrupt) << look.error().message();
-    EXPECT_THAT(look.error().what(), HasSubstr(file("c1.db")));
-    EXPECT_FALSE(look.error().fix().empty());
-    EXPECT_FALSE(store_->commit(call_.id, put("new"), soon()));
-    EXPECT_FALSE(store_->scan({}, {}, soon()));
-    store_.reset();
-  }
 }
 
 TEST_F(LocalDirectoryTest, AFlippedBitInAnEntryIsAMissThatSaysSo) {

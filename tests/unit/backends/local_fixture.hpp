@@ -10,9 +10,13 @@
 
 #include <cachier/store.hpp>
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -97,5 +101,25 @@ class LocalStoreTest : public ::testing::Test {
   TempDirectory directory_;
   std::shared_ptr<Store> store_ = opened(directory_.string());
 };
+
+/// Runs `body` in a child that is not root, to whom root's rights would hide a fault.
+/// Gives what it sends.
+inline std::string as_other_user(const std::filesystem::path& directory,
+                                 const std::function<std::string()>& body) {
+  constexpr uid_t kUser = 12345;
+  if (::geteuid() == 0) {
+    for (const auto& one : std::filesystem::recursive_directory_iterator(directory))
+      EXPECT_EQ(::chown(one.path().c_str(), kUser, kUser), 0);
+    EXPECT_EQ(::chown(directory.c_str(), kUser, kUser), 0);
+  }
+  ChildProcess child([&](Channel& parent) {
+    if (::geteuid() == 0 && (::setgid(kUser) != 0 || ::setuid(kUser) != 0)) return 1;
+    parent.send(body());
+    return 0;
+  });
+  const auto answer = child.channel().receive();
+  EXPECT_EQ(child.wait(), 0);
+  return answer.value_or("(nothing)");
+}
 
 }  // namespace cachier::test
