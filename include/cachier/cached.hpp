@@ -34,6 +34,7 @@
 #include <string_view>
 #include <tuple>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 namespace cachier {
@@ -93,6 +94,13 @@ struct Kept<std::string_view> {
 };
 template <class P>
 using KeptAs = typename Kept<std::remove_cvref_t<P>>::type;
+
+/// What calls of one function in one process hand over: a result or an exception.
+template <class R>
+struct Shared {
+  std::shared_ptr<const R> value;
+  std::exception_ptr thrown;
+};
 
 /// Whether what an argument is kept as is good without its caller: other views and
 /// pointers are not, and neither is what is made of them.
@@ -359,6 +367,10 @@ class Cached<F, std::tuple<P...>> {
       return nullptr;
     }
 
+    const std::type_info& shared_type() const noexcept override {
+      return typeid(Shared);
+    }
+
     Ran adopt(const std::shared_ptr<const void>& shared) noexcept override {
       const auto& from = *static_cast<const Shared*>(shared.get());
       shared_ = from.value;
@@ -427,10 +439,7 @@ class Cached<F, std::tuple<P...>> {
     [[noreturn]] void rethrow() const { std::rethrow_exception(thrown_); }
 
    private:
-    struct Shared {
-      std::shared_ptr<const Result> value;
-      std::exception_ptr thrown;
-    };
+    using Shared = detail::Shared<Result>;
 
     cachier::Result<Value> encode_result(std::uint64_t size_limit) {
       Value value;
@@ -605,11 +614,10 @@ requires Cacheable<std::decay_t<G>>
   auto state = std::make_shared<State>(std::forward<G>(fn));
   state->function =
       &Function::intern(function_id(options.key_prefix, name, options.version));
-  state->store =
-      open_store({.backend = options.backend,
-                  .cache_dir = options.cache_dir,
-                  .near_cache_bytes = options.near_cache_bytes})
-          .value();
+  state->store = open_store({.backend = options.backend,
+                             .cache_dir = options.cache_dir,
+                             .near_cache_bytes = options.near_cache_bytes})
+                     .value();
   state->live = state->store->capabilities().live_objects;
   if (!Storable<Result> && !state->live) {
     refuse(

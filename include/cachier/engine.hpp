@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <typeinfo>
 #include <utility>
 
 namespace cachier::engine {
@@ -110,6 +111,11 @@ class CACHIER_API Work {
   /// function in this process can take with `adopt`, for when it cannot be stored.
   /// Null: it is this caller's alone (an interrupt); one of those who wait computes.
   virtual std::shared_ptr<const void> share() noexcept = 0;
+  /// The type behind what this work shares: nothing is handed over between works of
+  /// one function that have different ones.
+  [[nodiscard]] virtual const std::type_info& shared_type() const noexcept {
+    return typeid(void);
+  }
   /// Takes what another call shared as this call's result or exception.
   virtual Ran adopt(const std::shared_ptr<const void>& shared) noexcept = 0;
 

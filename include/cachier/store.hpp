@@ -221,13 +221,13 @@ class CACHIER_API Store {
   /// Begins to watch an entry.
   [[nodiscard]] virtual std::unique_ptr<Watch> watch(const Id& id) noexcept = 0;
 
-  /// Whether `version` is certainly still what is stored, known without a system call;
-  /// false: look.
-  [[nodiscard]] virtual bool current(const Id& id,
-                                     const Version& version) const noexcept {
+  /// The fresh entry that a `look` would give now, where the store knows it without
+  /// waiting and without a system call. Nothing: look.
+  [[nodiscard]] virtual std::optional<Entry> recall(const Id& id,
+                                                    const Ask& ask) noexcept {
     (void)id;
-    (void)version;
-    return false;
+    (void)ask;
+    return std::nullopt;
   }
 
   /// How `copy_fresh` copies an object of a type that is copied as bytes are.

@@ -42,9 +42,10 @@ class WithoutGil final : public Store {
     return store_->clear(filter, what, deadline);
   }
   [[nodiscard]] std::unique_ptr<Watch> watch(const Id& id) noexcept override;
-  [[nodiscard]] bool current(const Id& id,
-                             const Version& version) const noexcept override {
-    return store_->current(id, version);
+  // Nothing that waits: as quick with the GIL.
+  [[nodiscard]] std::optional<Entry> recall(const Id& id,
+                                            const Ask& ask) noexcept override {
+    return store_->recall(id, ask);
   }
   [[nodiscard]] std::string location() const override { return store_->location(); }
 

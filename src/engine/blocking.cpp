@@ -226,8 +226,9 @@ class BlockingDriver {
   }
 
   Do take(HandedOver handed) {
-    handed_ = std::move(handed.shared);
     stop_waiting();
+    if (*handed.type != work_.shared_type()) return machine_.timed_out();
+    handed_ = std::move(handed.shared);
     return machine_.handed(handed.basis);
   }
 
@@ -277,12 +278,23 @@ class BlockingDriver {
       return machine_.put_ended(Put::unstorable);
     }
     Change change = machine_.change();
+    // An empty answer that does not count here is stored for those to whom it does. To
+    // those who wait it is as good as none: it is handed over like what cannot be
+    // stored, before the put wakes them, and the claim outlives the put.
+    const bool empty = value->is_none() && !policy_.allow_none && machine_.claimed();
+    if (empty) {
+      hand_over();
+      change.token.reset();
+      change.basis = machine_.token().basis;
+    }
     change.value = std::move(*value);
     const Result<Version> stored = store_->commit(id_, change, soon());
     if (stored) {
       work_.on(Step::stored);
-      return machine_.put_ended(Put::stored);
+      return machine_.put_ended(empty ? Put::unstorable : Put::stored);
     }
+    if (empty && stored.error() == ErrorCode::claim_lost)
+      return machine_.put_ended(Put::unstorable);
     if (stored.error() == ErrorCode::claim_lost) {
       count(counters_.lost_claims);
       return machine_.put_ended(Put::lost);
@@ -292,12 +304,16 @@ class BlockingDriver {
     return machine_.put_ended(Put::failed);
   }
 
+  void hand_over() {
+    if (!frame_) return;
+    Flights::of_process().ended(
+        *frame_, {work_.share(), machine_.token().basis, &work_.shared_type()});
+  }
+
   // What is handed over must be there before the claim is free: whoever then finds it
   // free has either been handed the result or came later.
   Do release() {
-    if (frame_) {
-      Flights::of_process().ended(*frame_, {work_.share(), machine_.token().basis});
-    }
+    hand_over();
     Change change;
     change.kind = Change::Kind::release;
     change.token = machine_.token();
@@ -363,13 +379,23 @@ class BlockingDriver {
 
 Ended call(const std::shared_ptr<Store>& store, const Id& id, const Policy& policy,
            Work& work, Counters* counters) noexcept {
+  Counters& counted = counters != nullptr ? *counters : nobodys_counters();
+  if (!policy.skip && !policy.overwrite) {
+    Ask ask;
+    ask.max_age = policy.max_age;
+    ask.allow_none = policy.allow_none;
+    if (const auto entry = store->recall(id, ask); entry && work.accept(*entry)) {
+      count(counted.hits);
+      work.on(Step::entry_found);
+      return {};
+    }
+  }
+  // What will never be fresh, nobody need wait for.
+  const bool never_fresh = policy.max_age <= Duration::zero() && !policy.next_time;
   const Wants wants{.skip = policy.skip,
-                    .overwrite = policy.overwrite,
+                    .overwrite = policy.overwrite || never_fresh,
                     .next_time = policy.next_time};
-  return BlockingDriver(store, id, policy, work,
-                        counters != nullptr ? *counters : nobodys_counters(),
-                        Call<>(wants), false)
-      .run();
+  return BlockingDriver(store, id, policy, work, counted, Call<>(wants), false).run();
 }
 
 Ended run_refresh(std::unique_ptr<Refresh> ticket, Work& work) noexcept {

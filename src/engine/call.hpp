@@ -141,7 +141,8 @@ class Call {
     return Do::attend;
   }
 
-  /// Waited long enough: compute, and store unless somebody else does meanwhile.
+  /// Waited long enough, or for what is not to be had: compute, and store unless
+  /// somebody else does meanwhile.
   [[nodiscard]] Do timed_out() noexcept {
     store_how_ = Store::if_unchanged;
     return Do::compute;

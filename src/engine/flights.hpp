@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <mutex>
+#include <typeinfo>
 #include <unordered_map>
 #include <vector>
 
@@ -31,8 +32,9 @@ struct FlightKeyHash {
 
 /// What an owner that could not store leaves to those who wait for it in this process.
 struct HandedOver {
-  std::shared_ptr<const void> shared;  ///< as `Work::share` made it
-  Basis basis;                         ///< what its computation was claimed with
+  std::shared_ptr<const void> shared;    ///< as `Work::share` made it
+  Basis basis;                           ///< what its computation was claimed with
+  const std::type_info* type = nullptr;  ///< `Work::shared_type`
 };
 
 /// Thread-safe. One for the process, never destroyed; in the child of a fork it begins

@@ -193,13 +193,34 @@ TEST_P(StoreConformance, WhatCannotBeReadHereIsThereForOthers) {
   EXPECT_EQ(text_at(alpha()), "value");
 }
 
-TEST_P(StoreConformance, ACurrentVersionIsWhatIsStored) {
-  const Version first = stored(alpha(), "first");
-  const Version second = stored(alpha(), "second");
-  EXPECT_FALSE(store_->current(alpha().id(), first));
-
+TEST_P(StoreConformance, WhatIsRecalledIsWhatIsStored) {
+  if (!subject_->keeps_bytes()) GTEST_SKIP() << "live objects only";
+  const auto recalled = [&](const Ask& ask = {}) {
+    const auto entry = store_->recall(alpha().id(), ask);
+    return entry ? std::string(as_text(entry->value.bytes())) : "(nothing)";
+  };
+  // A store may know nothing without looking; what it knows is never something else.
+  const auto knows = [&](const std::string& text) {
+    const std::string known = recalled();
+    return known == text || known == "(nothing)";
+  };
+  EXPECT_EQ(recalled(), "(nothing)");
+  for (const char* text : {"first", "second", "third"}) {
+    const Version version = stored(alpha(), text);
+    EXPECT_TRUE(knows(text));
+    EXPECT_EQ(text_at(alpha()), text);
+    EXPECT_TRUE(knows(text));
+    Ask unreadable;
+    unreadable.unreadable = version;
+    EXPECT_EQ(recalled(unreadable), "(nothing)");
+    EXPECT_EQ(recalled(never_fresh()), "(nothing)");
+  }
   ASSERT_TRUE(erase(alpha()));
-  EXPECT_FALSE(store_->current(alpha().id(), second));
+  EXPECT_EQ(recalled(), "(nothing)");
+  stored(alpha(), "fourth");
+  EXPECT_EQ(text_at(alpha()), "fourth");
+  ASSERT_TRUE(clear(Clear::entries, &alpha_));
+  EXPECT_EQ(recalled(), "(nothing)");
 }
 
 }  // namespace

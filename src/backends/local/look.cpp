@@ -102,6 +102,15 @@ Result<Look> LocalStore::look(const Id& id, const Ask& ask,
   }
 }
 
+std::optional<Entry> LocalStore::recall(const Id& id, const Ask& ask) noexcept {
+  const auto site = known_site();
+  if (!site) return std::nullopt;
+  Look look;
+  const std::uint64_t counted = site->table().counter(slot_of(id.digest)).load();
+  if (!find_near(*site, id, ask, counted, look)) return std::nullopt;
+  return std::move(look.entry);
+}
+
 bool LocalStore::find_near(Site& site, const Id& id, const Ask& ask,
                            std::uint64_t counter, Look& look) noexcept {
   // Without a shared table nobody tells what others write.

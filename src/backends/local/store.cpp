@@ -76,12 +76,20 @@ Capabilities LocalStore::capabilities() const noexcept {
   return can;
 }
 
+Sites::Pointer LocalStore::known_site() noexcept {
+  if (platform::coarse_now() >= next_check_.load(std::memory_order_relaxed))
+    return nullptr;
+  auto known = sites_.current();
+  if (known != nullptr && !known->is_of_generation_in_use()) known = nullptr;
+  return known;
+}
+
 Result<Sites::Pointer> LocalStore::site(Check check, Deadline deadline) {
+  if (check == Check::now_and_then) {
+    if (auto known = known_site()) return known;
+  }
   auto known = sites_.current();
   if (known != nullptr) {
-    if (check == Check::now_and_then && known->is_of_generation_in_use() &&
-        platform::coarse_now() < next_check_.load(std::memory_order_relaxed))
-      return known;
     if (!known->read_only() && known->is_in_place()) {
       next_check_.store(platform::coarse_now() + kCheckEvery,
                         std::memory_order_relaxed);

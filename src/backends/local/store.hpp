@@ -42,6 +42,7 @@ class LocalStore final : public Store,
 
   Capabilities capabilities() const noexcept override;
   Result<Look> look(const Id& id, const Ask& ask, Deadline deadline) noexcept override;
+  std::optional<Entry> recall(const Id& id, const Ask& ask) noexcept override;
   Result<Version> commit(const Id& id, const Change& change,
                          Deadline deadline) noexcept override;
   Result<Page> scan(const Filter& filter, const Cursor& from,
@@ -61,6 +62,8 @@ class LocalStore final : public Store,
 
   // Finding the site (store.cpp).
   enum class Check : std::uint8_t { now_and_then, now };
+  /// The current site, if it need not be looked at again yet; else null.
+  [[nodiscard]] Sites::Pointer known_site() noexcept;
   Result<Sites::Pointer> site(Check check, Deadline deadline);
   Result<Sites::Pointer> find_site(Deadline deadline);
   /// Does it in the site, and where that turns out to be damaged again in a new one.

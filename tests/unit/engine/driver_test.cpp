@@ -181,6 +181,85 @@ TEST_F(Driver, WaitersOfAnUnstorableResultGetItHandedOver) {
   EXPECT_EQ(sum, 8);
 }
 
+TEST_F(Driver, WaitersOfAnEmptyAnswerThatDoesNotCountGetItHandedOver) {
+  std::atomic<std::uint64_t> waiting{0};
+  std::atomic<int> runs{0};
+  std::promise<void> may_end;
+  auto ended = may_end.get_future().share();
+  std::vector<std::thread> threads;
+  std::atomic<int> sum{0};
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      Waiter waiter(
+          [&] {
+            ended.wait();
+            return ++runs;
+          },
+          waiting);
+      waiter.empty = true;
+      EXPECT_EQ(call("empty", waiter).how, How::value);
+      sum += waiter.result;
+    });
+  }
+  until(waiting, 7);
+  may_end.set_value();
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(runs, 1);
+  EXPECT_EQ(sum, 8);
+
+  // It is stored all the same, for those to whom it is an answer.
+  Script other([&] { return ++runs; });
+  Policy policy;
+  policy.allow_none = true;
+  EXPECT_EQ(call("empty", other, policy).how, How::value);
+  EXPECT_EQ(other.result, 1);
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_F(Driver, NobodyWaitsForWhatWillNeverBeFresh) {
+  Policy policy;
+  policy.max_age = Duration::zero();
+  // Each waits for the other one to be inside.
+  std::latch both(2);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] {
+      Script script([&] {
+        both.arrive_and_wait();
+        return 1;
+      });
+      EXPECT_EQ(call("k", script, policy).how, How::value);
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  Script later([] { return 2; });
+  EXPECT_EQ(call("k", later).how, How::value);
+  EXPECT_EQ(later.result, 1) << "what was computed is stored";
+}
+
+TEST_F(Driver, ResultsOfAnotherTypeAreNotHandedOver) {
+  std::atomic<std::uint64_t> waiting{0};
+  std::promise<void> may_end;
+  std::promise<void> inside;
+  Script owner([&] {
+    inside.set_value();
+    may_end.get_future().wait();
+    return 1;
+  });
+  owner.unstorable = true;
+  std::thread owning([&] { (void)call("k", owner); });
+  inside.get_future().wait();
+  Waiter waiter([] { return 2; }, waiting);
+  waiter.type = &typeid(double);
+  std::thread other([&] { EXPECT_EQ(call("k", waiter).how, How::value); });
+  until(waiting, 1);
+  may_end.set_value();
+  owning.join();
+  other.join();
+  EXPECT_FALSE(waiter.adopted);
+  EXPECT_EQ(waiter.result, 2);
+}
+
 TEST_F(Driver, AfterAnUnstorableResultNobodyClaimsForAWhile) {
   Script first([] { return 1; });
   first.unstorable = true;

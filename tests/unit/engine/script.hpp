@@ -11,6 +11,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <typeinfo>
 #include <utility>
 
 namespace cachier::test {
@@ -41,13 +42,17 @@ class Script : public engine::Work {
     if (unstorable) return ErrorCode::unsupported;
     std::string text = std::to_string(result);
     if (text.size() > size_limit) return ErrorCode::too_large;
-    return Value::of_bytes(Codec::cbor, std::move(text));
+    Value value = Value::of_bytes(Codec::cbor, std::move(text));
+    value.set_none(empty);
+    return value;
   }
 
   std::shared_ptr<const void> share() noexcept override {
     if (!shares) return nullptr;
     return std::make_shared<const std::pair<int, std::exception_ptr>>(result, thrown);
   }
+
+  const std::type_info& shared_type() const noexcept override { return *type; }
 
   Ran adopt(const std::shared_ptr<const void>& shared) noexcept override {
     adopted = true;
@@ -74,6 +79,8 @@ class Script : public engine::Work {
   bool adopted = false;
   bool unreadable = false;
   bool unstorable = false;
+  bool empty = false;  ///< the result is an empty answer
+  const std::type_info* type = &typeid(int);
   bool shares = true;
   std::atomic<bool> interrupt{false};
   std::unique_ptr<engine::Refresh> refresh;
