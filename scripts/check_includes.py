@@ -35,6 +35,7 @@ RULES: dict[str, Rule] = {
     "include": Rule(),
     "door": Rule(ours=("include",)),
     "src/platform": Rule(ours=("include",), foreign=SYSTEM),
+    "src/containers": Rule(ours=("include",)),
     "src/cbor": Rule(ours=("include", "src/platform")),
     "src/keys": Rule(
         ours=("include", "src/cbor", "src/platform"),
@@ -45,8 +46,12 @@ RULES: dict[str, Rule] = {
         ours=("include", "src/cbor", "src/keys", "src/envelope", "src/platform")
     ),
     # A backend sees what an outsider's would see, and its client library.
-    "src/backends/memory": Rule(ours=("include", "src/platform"), foreign=SYSTEM),
-    "src/backends/local": Rule(ours=("include", "src/platform"), foreign=SYSTEM),
+    "src/backends/memory": Rule(
+        ours=("include", "src/containers", "src/platform"), foreign=SYSTEM
+    ),
+    "src/backends/local": Rule(
+        ours=("include", "src/containers", "src/platform"), foreign=SYSTEM
+    ),
     "src/plugins": Rule(
         ours=(
             "include",

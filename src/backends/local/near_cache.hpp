@@ -5,7 +5,7 @@
 
 #include <cachier/entry.hpp>
 
-#include "backends/memory/slots.hpp"
+#include "containers/slots.hpp"
 #include "platform/lock.hpp"
 
 #include <array>
@@ -52,7 +52,7 @@ class NearCache {
     std::uint64_t counter = 0;
     std::uint64_t epoch = 0;
   };
-  using Slots = memory::Slots<Remembered>;
+  using Slots = containers::Slots<Remembered>;
   using Slot = Slots::Slot;
   /// Of a slot's flags, beside its own: asked for since the hand came by last.
   static constexpr std::uint8_t kAskedFor = 128;

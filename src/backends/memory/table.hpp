@@ -18,7 +18,7 @@
 
 #include <cachier/store.hpp>
 
-#include "backends/memory/slots.hpp"
+#include "containers/slots.hpp"
 
 #include <cstdint>
 #include <limits>
@@ -31,7 +31,7 @@ namespace cachier::memory {
 template <class Payload>
 class Table {
  public:
-  using Slot = memory::Slot<Payload>;
+  using Slot = containers::Slot<Payload>;
 
   /// What a look saw. `slot` is good until the table is entered again.
   struct Seen {
@@ -207,7 +207,7 @@ class Table {
   // What a hit reads comes first, in as few cache lines as it fits.
   State first_state_;
   std::uint64_t epoch_ = 0;  ///< added to that of each function
-  Slots<Payload> slots_;
+  containers::Slots<Payload> slots_;
   std::vector<State> more_states_;
   std::unordered_map<const Function*, std::uint32_t> serials_;
   std::unordered_map<Slot*, Side> sides_;

@@ -1,6 +1,7 @@
 #pragma once
 
-/// The flat hash table under `Table`: where the slots are and how they are found.
+/// A flat hash table of calls: under the memory stores and the local store's near
+/// cache. It knows no thread; whoever owns one serializes its use.
 
 #include <cachier/entry.hpp>
 
@@ -15,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace cachier::memory {
+namespace cachier::containers {
 
 /// Whether two byte strings of the same length are equal. Keys are a few bytes long,
 /// for which this beats a call of `memcmp`.
@@ -117,7 +118,7 @@ struct alignas(sizeof(Payload) > 32 ? 64 : 16) Slot {
 template <class Payload>
 class Slots {
  public:
-  using Slot = memory::Slot<Payload>;
+  using Slot = containers::Slot<Payload>;
 
   Slots() noexcept { blocks_.fill(nullptr); }
   Slots(const Slots&) = delete;
@@ -281,4 +282,4 @@ class Slots {
   std::unique_ptr<std::uint64_t[]> owned_marks_;
 };
 
-}  // namespace cachier::memory
+}  // namespace cachier::containers
