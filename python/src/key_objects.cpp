@@ -257,8 +257,42 @@ bool KeyWalk::write_what_makes(PyTypeObject* type) {
   return true;
 }
 
+/// What pydantic was told with decorators: for each sort of them, how each is used. The
+/// functions are attributes of the class; how it calls the class differs every time.
+static Ref uses_of_decorators(PyObject* infos) {
+  Ref uses = Ref::steal(PyDict_New());
+  const Ref fields = Ref::steal(PyObject_GetAttrString(infos, "__dataclass_fields__"));
+  const Ref sorts = fields ? Ref::steal(PySequence_Tuple(fields.get())) : Ref();
+  if (!uses || !sorts) return {};
+  for (Py_ssize_t n = 0; n < PyTuple_GET_SIZE(sorts.get()); ++n) {
+    PyObject* const sort = PyTuple_GET_ITEM(sorts.get(), n);
+    const Ref held = Ref::steal(PyObject_GetAttr(infos, sort));
+    PyObject* const decorators = held.get();
+    if (decorators == nullptr) return {};
+    if (!PyDict_Check(decorators)) {
+      if (PyDict_SetItem(uses.get(), sort, decorators) < 0) return {};
+      continue;
+    }
+    const Ref used = Ref::steal(PyDict_New());
+    if (!used || PyDict_SetItem(uses.get(), sort, used.get()) < 0) return {};
+    Py_ssize_t at = 0;
+    PyObject *name = nullptr, *decorator = nullptr;
+    while (PyDict_Next(decorators, &at, &name, &decorator) != 0) {
+      const Ref info = Ref::steal(PyObject_GetAttrString(decorator, "info"));
+      if (!info || PyDict_SetItem(used.get(), name, info.get()) < 0) return {};
+    }
+  }
+  return uses;
+}
+
 /// As any object, but what is at home in classes is taken apart, and a lock is a lock.
 bool KeyWalk::write_class_attribute(PyObject* value) {
+  if (std::string_view(Py_TYPE(value)->tp_name) == "DecoratorInfos" &&
+      is_a(value,
+           imported_type("pydantic._internal._decorators", "DecoratorInfos").get())) {
+    const Ref uses = uses_of_decorators(value);
+    return uses && write_dict(uses.get());
+  }
   std::vector<const char*> names;
   if (is_a(value, as_object(&PyStaticMethod_Type)) ||
       is_a(value, as_object(&PyClassMethod_Type))) {
@@ -669,6 +703,13 @@ bool KeyWalk::add_what_is_left_out(PyObject* object, Reduction& reduction) {
       }
     }
   }
+  // Of a mapped array, the content is there; the map itself is how it got there.
+  if (is_a(object, imported_type("numpy", "memmap").get()) &&
+      PyDict_GetItemString(more.get(), "_mmap") != nullptr &&
+      PyDict_DelItemString(more.get(), "_mmap") < 0) {
+    return false;
+  }
+  if (PyErr_Occurred()) return false;
   const auto forget = [&more](PyObject* named) {
     if (!PyDict_Check(named)) return true;
     const Ref names = Ref::steal(PyDict_Keys(named));
@@ -790,6 +831,9 @@ bool KeyWalk::write_named(PyObject* object, PyObject* called) {
   } else if (is_a(object, imported_type("typing", "ParamSpec").get())) {
     names = {"__module__", "__name__", "__bound__", "__covariant__",
              "__contravariant__"};
+  }
+  if (is_a(object, imported_type("typing", "NewType").get())) {
+    names = {"__module__", "__name__", "__supertype__"};
   }
   if (PyErr_Occurred()) return false;
   if (names.empty()) {

@@ -101,6 +101,17 @@ bool KeyWalk::write_known(PyObject* object, bool& known) {
     writer_.array(1);
     return write(copy.get());
   }
+  if (PyDictKeys_Check(object) || PyDictValues_Check(object) ||
+      PyDictItems_Check(object)) {
+    const Ref items = Ref::steal(PySequence_List(object));
+    if (!items) return false;
+    write_tag(writer_, Tag::reduced);
+    writer_.array(3);
+    if (!write_type(Py_TYPE(object))) return false;
+    writer_.null();
+    writer_.array(1);
+    return write(items.get());
+  }
   if (Py_TYPE(object) == cached_function_type) return write_cached_function(object);
   known = false;
   return true;

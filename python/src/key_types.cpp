@@ -156,7 +156,8 @@ bool leads_to(PyObject* module, PyObject* called, PyObject* object, bool& answer
     }
   }
   if (!at) {
-    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_AttributeError)) return false;
+    // A module that looks names up by itself may fail in its own way.
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) return false;
     PyErr_Clear();
     return true;
   }

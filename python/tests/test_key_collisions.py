@@ -208,6 +208,25 @@ def test_local_classes_are_told_by_what_makes_them():
     assert len(set(keys)) == len(keys)
 
 
+def test_local_models_of_pydantic():
+    pydantic = pytest.importorskip("pydantic")
+
+    def make(limit, mode):
+        class Model(pydantic.BaseModel):
+            x: int = limit
+
+            @pydantic.field_validator("x", mode=mode)
+            @classmethod
+            def check(cls, value):
+                return value
+
+        return Model(x=1)
+
+    one = key(make(1, "after"))
+    assert one == key(make(1, "after"))
+    assert len({one, key(make(2, "after")), key(make(1, "before"))}) == 3
+
+
 def test_use_of_a_local_class_does_not_change_its_key():
     value = _local_classes(1)[6]
     before = key(value)
@@ -286,8 +305,13 @@ def _typevar(bound):
     return typing.TypeVar("Free", bound=bound)
 
 
-def test_type_variables_without_a_name():
+def _new_type(base):
+    return typing.NewType("Free", base)
+
+
+def test_types_for_checkers_without_a_name():
     assert key(_typevar(int)) == key(_typevar(int)) != key(_typevar(str))
+    assert key(_new_type(int)) == key(_new_type(int)) != key(_new_type(str))
 
 
 def test_a_reduction_to_a_name_that_leads_nowhere_is_refused():
@@ -487,6 +511,9 @@ class Alias(collections.OrderedDict):
         (list[int], typing.List[int]),  # noqa: UP006
         (int | None, str | None),
         (typing.Literal["a"], typing.Literal["b"]),
+        ({1: 2}.keys(), {2: 2}.keys()),
+        ({1: 2}.keys(), {1: 2}.values()),
+        ({1: 2}.items(), {1: 3}.items()),
     ],
     ids=lambda v: type(v).__name__,
 )
@@ -677,6 +704,14 @@ class TestNumPy:
         one = np.array(["a"], dtype=np.dtypes.StringDType())
         other = np.array(["a"], dtype=np.dtypes.StringDType(na_object=None))
         assert key(one) == key(one.copy()) != key(other)
+
+    def test_mapped_arrays(self, tmp_path):
+        np = self.np
+        mapped = np.memmap(tmp_path / "a", dtype="u1", mode="w+", shape=(4,))
+        before = key(mapped)
+        assert key(mapped) == before
+        mapped[0] = 1
+        assert key(mapped) != before
 
     def test_functions(self):
         np = self.np
