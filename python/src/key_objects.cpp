@@ -1,6 +1,7 @@
 /// Classes, functions, and objects that are written by their parts.
 
 #include <algorithm>
+#include <memory>
 
 #include "key_types.hpp"
 #include "key_walk.hpp"
@@ -8,6 +9,9 @@
 
 namespace cachier::python {
 namespace {
+
+/// Classes whose making one key may have in it.
+constexpr std::size_t kMaxDescribed = 10'000;
 
 using CodeDigest = std::array<std::byte, 16>;
 
@@ -72,11 +76,15 @@ struct KeyWalk::Classes {
   /// The classes and functions whose making is being written, outermost first.
   std::vector<PyObject*> described;
   std::vector<Known> known;
+  /// How many classes have been described for this key, in all its walks.
+  std::shared_ptr<std::size_t> count = std::make_shared<std::size_t>(0);
 };
 
 KeyWalk::KeyWalk(cbor::Writer& writer, const KeyWalk& outer) : KeyWalk(writer) {
   classes().depth = outer.depth_around() + outer.open_.size();
-  if (outer.classes_ != nullptr) classes().described = outer.classes_->described;
+  if (outer.classes_ == nullptr) return;
+  classes_->described = outer.classes_->described;
+  classes_->count = outer.classes_->count;
 }
 
 KeyWalk::Classes& KeyWalk::classes() {
@@ -130,7 +138,7 @@ bool KeyWalk::write_type(PyTypeObject* type) {
   } else {
     CodeDigest digest;
     if (!digest_class(type, digest)) {
-      if (!reason_.empty() && !PyErr_Occurred()) {
+      if (kept && !reason_.empty() && !PyErr_Occurred()) {
         reason_ = "the class '" + name.text +
                   "' cannot be found by its name, and of what makes it: " + reason_;
       }
@@ -172,6 +180,10 @@ bool KeyWalk::digest_class(PyTypeObject* type, std::array<std::byte, 16>& digest
     if (++walk.classes_->depth >= kMaxNesting) {
       return fail("it nests more than " + std::to_string(kMaxNesting) +
                   " objects within each other");
+    }
+    // Classes that refer to each other are written once for each way that leads there.
+    if (++*walk.classes_->count > kMaxDescribed) {
+      return fail("it refers to too many classes that cannot be found by their names");
     }
     if (!walk.write_what_makes(type)) return fail(walk.reason());
   }
@@ -232,7 +244,8 @@ bool KeyWalk::write_what_makes(PyTypeObject* type) {
     sorter.item();
     if (!write(name)) return false;
     if (!write_class_attribute(attribute)) {
-      if (!reason_.empty() && !PyErr_Occurred() && PyUnicode_Check(name)) {
+      if (classes().described.size() == 1 && !reason_.empty() && !PyErr_Occurred() &&
+          PyUnicode_Check(name)) {
         reason_ = std::string(utf8_of(name)) + ": " + reason_;
         PyErr_Clear();
       }

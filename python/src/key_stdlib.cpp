@@ -88,7 +88,9 @@ bool KeyWalk::write_known(PyObject* object, bool& known) {
   }
   if (PyFunction_Check(object)) return write_function(object);
   if (PyCFunction_Check(object)) return write_builtin(object, known);
-  if (PyMethod_Check(object)) return write_method(object);
+  if (PyMethod_Check(object) || Py_TYPE(object) == bound_function_type) {
+    return write_method(object);
+  }
   if (PyModule_Check(object)) return write_module(object);
   if (PyMemoryView_Check(object)) return write_memoryview(object);
   if (Py_TYPE(object) == &PyDictProxy_Type) {
@@ -206,24 +208,29 @@ bool KeyWalk::write_partial(PyObject* object) {
   return !more || write_dict(attributes.get());
 }
 
+/// A method of an object, cached or not.
 bool KeyWalk::write_method(PyObject* object) {
-  PyObject* const self = PyMethod_GET_SELF(object);
-  PyObject* const function = PyMethod_GET_FUNCTION(object);
-  const Ref name = optional_attribute(function, "__name__");
-  if (!name && PyErr_Occurred()) return false;
+  const Ref self = Ref::steal(PyObject_GetAttrString(object, "__self__"));
+  const Ref function =
+      self ? Ref::steal(PyObject_GetAttrString(object, "__func__")) : Ref();
+  const Ref name = function ? optional_attribute(function.get(), "__name__") : Ref();
+  if (PyErr_Occurred()) return false;
   // The name tells it only if it leads to this very function.
   bool leads_back = false;
   if (name && PyUnicode_Check(name.get())) {
-    const Ref found = Ref::steal(PyObject_GetAttr(self, name.get()));
-    if (!found && !PyErr_ExceptionMatches(PyExc_AttributeError)) return false;
+    const Ref found = Ref::steal(PyObject_GetAttr(self.get(), name.get()));
+    if (!found && !PyErr_ExceptionMatches(PyExc_Exception)) return false;
     PyErr_Clear();
-    leads_back = found && PyMethod_Check(found.get()) &&
-                 PyMethod_GET_FUNCTION(found.get()) == function &&
-                 PyMethod_GET_SELF(found.get()) == self;
+    if (found && Py_TYPE(found.get()) == Py_TYPE(object)) {
+      const Ref its_self = optional_attribute(found.get(), "__self__");
+      const Ref its_function = optional_attribute(found.get(), "__func__");
+      if (PyErr_Occurred()) return false;
+      leads_back = its_self.get() == self.get() && its_function.get() == function.get();
+    }
   }
   write_tag(writer_, Tag::bound_method);
   writer_.array(2);
-  return write(self) && write(leads_back ? name.get() : function);
+  return write(self.get()) && write(leads_back ? name.get() : function.get());
 }
 
 bool KeyWalk::write_module(PyObject* object) {

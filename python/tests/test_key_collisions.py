@@ -242,6 +242,15 @@ def test_a_name_that_leads_elsewhere_is_not_enough():
     assert key(impostor()) != key(other())
 
 
+def test_classes_without_a_name_that_refer_to_each_other_are_bounded():
+    one, other = type("One", (), {}), type("Other", (), {})
+    for _ in range(40):
+        refers = {"a": one, "b": other}
+        one, other = type("One", (), refers), type("Other", (), refers)
+    with pytest.raises(TypeError, match=r"too many classes|nests more than"):
+        key(one())
+
+
 def test_recursive_local_functions_have_keys():
     def make(step):
         def down(n):
@@ -407,6 +416,9 @@ class Methods:
     def hidden(self):
         return self.__hidden
 
+    third = cachier(backend="memory", allow_non_static_methods=True)(_wrapped(3))
+    fourth = cachier(backend="memory", allow_non_static_methods=True)(_wrapped(4))
+
     @classmethod
     def make(cls):
         return cls()
@@ -415,10 +427,11 @@ class Methods:
 def test_bound_methods_are_told_by_their_function():
     one = Methods()
     bound = [one.run, one.first, one.second, one.hidden(), one.hidden, Methods.make]
+    bound += [one.third, one.fourth]
     assert len({key(method) for method in bound}) == len(bound)
-    assert [key(method) for method in bound] == [
-        key(m) for m in [one.run, one.first, one.second, one.hidden(), one.hidden]
-    ] + [key(Methods.make)]
+    again = [one.run, one.first, one.second, one.hidden(), one.hidden, Methods.make]
+    again += [one.third, one.fourth]
+    assert [key(method) for method in bound] == [key(method) for method in again]
 
 
 class Noted(str):
