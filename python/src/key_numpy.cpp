@@ -10,6 +10,9 @@
 namespace cachier::python {
 namespace {
 
+/// The numbers of its own element types are below this one.
+constexpr long kTypesOfNumPy = 24;
+
 /// Types of NumPy, owned for ever once found.
 struct NumPy {
   PyObject* module = nullptr;
@@ -97,11 +100,14 @@ bool KeyWalk::write_numpy(PyObject* object, bool& known) {
     return write_array(object, dtype.get(), true);
   }
   if (PyType_IsSubtype(type, reinterpret_cast<PyTypeObject*>(np->generic)) != 0) {
-    known = true;
     const Ref array =
         Ref::steal(PyObject_CallMethod(np->module, "asarray", "O", object));
     const Ref dtype = array ? attribute(array.get(), "dtype") : Ref();
-    if (!dtype) return false;
+    const Ref exact = dtype ? attribute(dtype.get(), "type") : Ref();
+    if (!exact) return false;
+    // A subclass of a scalar type has a type, and maybe attributes, that are not here.
+    known = exact.get() == reinterpret_cast<PyObject*>(type);
+    if (!known) return true;
     write_tag(writer_, Tag::numpy_scalar);
     writer_.array(2);
     return write_array(array.get(), dtype.get(), false);
@@ -109,18 +115,80 @@ bool KeyWalk::write_numpy(PyObject* object, bool& known) {
   if (PyType_IsSubtype(type, reinterpret_cast<PyTypeObject*>(np->dtype)) != 0) {
     known = true;
     write_tag(writer_, Tag::numpy_dtype);
-    return write_dtype(object);
+    return write_dtype(object, true);
   }
   return true;
 }
 
-bool KeyWalk::write_dtype(PyObject* dtype) {
+/// *dtype* of the page. `as_it_is`: the dtype itself is the argument, so the order of
+/// its bytes and the places of its fields count.
+bool KeyWalk::write_dtype(PyObject* dtype, bool as_it_is) {
+  const Ref metadata = attribute(dtype, "metadata");
+  if (!metadata) return false;
+  const Ref shape = attribute(dtype, "shape");
+  const Ref names = attribute(dtype, "names");
+  if (!shape || !names) return false;
+  const bool has_metadata =
+      PyMapping_Check(metadata.get()) != 0 && PyMapping_Size(metadata.get()) > 0;
+  const bool has_shape = PyTuple_GET_SIZE(shape.get()) > 0;
+  const bool has_places = as_it_is && names.get() != Py_None;
+  if (!has_metadata && !has_shape && !has_places) {
+    return write_plain_dtype(dtype, as_it_is);
+  }
+  writer_.array(4);
+  if (has_metadata) {
+    const Ref copy = Ref::steal(PyDict_New());
+    if (!copy || PyDict_Update(copy.get(), metadata.get()) < 0 || !write(copy.get())) {
+      return false;
+    }
+  } else {
+    writer_.null();
+  }
+  if (!write_tuple(shape.get())) return false;
+  if (has_places) {
+    const Ref size = attribute(dtype, "itemsize");
+    const Ref fields = attribute(dtype, "fields");
+    if (!size || !fields) return false;
+    const Py_ssize_t count = PyTuple_GET_SIZE(names.get());
+    writer_.array(static_cast<std::uint64_t>(count) + 1);
+    if (!write(size.get())) return false;
+    for (Py_ssize_t at = 0; at < count; ++at) {
+      const Ref field =
+          Ref::steal(PyObject_GetItem(fields.get(), PyTuple_GET_ITEM(names.get(), at)));
+      // Its place, and its title if it has one.
+      const Ref rest =
+          field ? Ref::steal(PySequence_GetSlice(field.get(), 1, 3)) : Ref();
+      if (!rest || !write(rest.get())) return false;
+    }
+  } else {
+    writer_.null();
+  }
+  const Ref base = attribute(dtype, "base");
+  if (!base) return false;
+  return has_shape ? write_dtype(base.get(), as_it_is)
+                   : write_plain_dtype(dtype, as_it_is);
+}
+
+bool KeyWalk::write_plain_dtype(PyObject* dtype, bool as_it_is) {
   const Ref names = attribute(dtype, "names");
   if (!names) return false;
   if (names.get() == Py_None) {
-    const Ref own = Ref::steal(PyObject_CallMethod(dtype, "newbyteorder", "s", "<"));
+    const Ref number = attribute(dtype, "num");
+    const long kind = number ? PyLong_AsLong(number.get()) : -1;
+    if (PyErr_Occurred()) return false;
+    const bool of_numpy = kind >= 0 && kind < kTypesOfNumPy;
+    const Ref own = as_it_is || !of_numpy ? Ref::borrow(dtype) : packed(dtype);
     const Ref text = own ? attribute(own.get(), "str") : Ref();
-    return text && write(text.get());
+    if (!text || of_numpy) return text && write(text.get());
+    // Others may share their text.
+    const Ref type = attribute(dtype, "type");
+    const Ref reduced =
+        type ? Ref::steal(PyObject_CallMethod(dtype, "__reduce__", nullptr)) : Ref();
+    const Ref rest =
+        reduced ? Ref::steal(PySequence_GetSlice(reduced.get(), 1, 3)) : Ref();
+    if (!rest) return false;
+    writer_.array(3);
+    return write(text.get()) && write(type.get()) && write(rest.get());
   }
   const Ref fields = attribute(dtype, "fields");
   if (!fields) return false;
@@ -134,7 +202,8 @@ bool KeyWalk::write_dtype(PyObject* dtype) {
     const Ref shape = base ? attribute(type.get(), "shape") : Ref();
     if (!shape) return false;
     writer_.array(3);
-    if (!write(name) || !write_dtype(base.get()) || !write_tuple(shape.get())) {
+    if (!write(name) || !write_dtype(base.get(), as_it_is) ||
+        !write_tuple(shape.get())) {
       return false;
     }
   }
@@ -143,7 +212,7 @@ bool KeyWalk::write_dtype(PyObject* dtype) {
 
 /// The parts of the item: dtype, shape if asked for, and the content.
 bool KeyWalk::write_array(PyObject* array, PyObject* dtype, bool with_shape) {
-  if (!write_dtype(dtype)) return false;
+  if (!write_dtype(dtype, false)) return false;
   if (with_shape) {
     const Ref shape = attribute(array, "shape");
     if (!shape || !write_tuple(shape.get())) return false;

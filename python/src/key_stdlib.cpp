@@ -6,6 +6,7 @@
 
 #include "key_types.hpp"
 #include "key_walk.hpp"
+#include "objects.hpp"
 
 namespace cachier::python {
 namespace {
@@ -46,6 +47,8 @@ bool KeyWalk::write_known(PyObject* object, bool& known) {
       const Ref key = Ref::steal(PyObject_GetAttrString(object, "key"));
       if (!key) return false;
       if (key.get() == Py_None) return write_reduced(object);
+      // One that was read from a file has rules that its key does not name; it refuses.
+      if (!Ref::steal(PyObject_CallMethod(object, "__reduce__", nullptr))) return false;
       write_tag(writer_, Tag::timezone);
       return write(key.get());
     }
@@ -71,7 +74,7 @@ bool KeyWalk::write_known(PyObject* object, bool& known) {
     case StdlibType::pure_windows_path:
       write_tag(writer_, Tag::path);
       writer_.array(2);
-      return write_type_name(Py_TYPE(object)) && write_as_text(object);
+      return write_type(Py_TYPE(object)) && write_as_text(object);
     case StdlibType::ordered_dict: {
       const Ref items = Ref::steal(PyObject_CallMethod(object, "items", nullptr));
       return items && write_pairs(items.get());
@@ -85,17 +88,33 @@ bool KeyWalk::write_known(PyObject* object, bool& known) {
   }
   if (PyFunction_Check(object)) return write_function(object);
   if (PyCFunction_Check(object)) return write_builtin(object, known);
-  if (PyMethod_Check(object)) {
-    write_tag(writer_, Tag::bound_method);
-    writer_.array(2);
-    const Ref name = Ref::steal(PyObject_GetAttrString(object, "__name__"));
-    return name && write(PyMethod_GET_SELF(object)) && write(name.get());
+  if (PyMethod_Check(object) || Py_TYPE(object) == bound_function_type) {
+    return write_method(object);
   }
-  if (PyModule_Check(object)) {
-    const Ref name = Ref::steal(PyModule_GetNameObject(object));
-    write_tag(writer_, Tag::module);
-    return name && write(name.get());
+  if (PyModule_Check(object)) return write_module(object);
+  if (PyMemoryView_Check(object)) return write_memoryview(object);
+  if (Py_TYPE(object) == &PyDictProxy_Type) {
+    const Ref copy = Ref::steal(PyDict_New());
+    if (!copy || PyDict_Update(copy.get(), object) < 0) return false;
+    write_tag(writer_, Tag::reduced);
+    writer_.array(3);
+    if (!write_type(Py_TYPE(object))) return false;
+    writer_.null();
+    writer_.array(1);
+    return write(copy.get());
   }
+  if (PyDictKeys_Check(object) || PyDictValues_Check(object) ||
+      PyDictItems_Check(object)) {
+    const Ref items = Ref::steal(PySequence_List(object));
+    if (!items) return false;
+    write_tag(writer_, Tag::reduced);
+    writer_.array(3);
+    if (!write_type(Py_TYPE(object))) return false;
+    writer_.null();
+    writer_.array(1);
+    return write(items.get());
+  }
+  if (Py_TYPE(object) == cached_function_type) return write_cached_function(object);
   known = false;
   return true;
 }
@@ -174,16 +193,78 @@ bool KeyWalk::write_path(PyObject* object) {
 }
 
 bool KeyWalk::write_partial(PyObject* object) {
-  // What was set on it, beside what it binds, is for whoever looks at it.
+  const Ref attributes = instance_dict(object);
+  if (PyErr_Occurred()) return false;
+  const bool more = attributes && PyDict_GET_SIZE(attributes.get()) > 0;
   write_tag(writer_, Tag::partial);
-  writer_.array(3);
+  writer_.array(more ? 4 : 3);
   const Ref function = Ref::steal(PyObject_GetAttrString(object, "func"));
   if (!function || !write(function.get())) return false;
   const Ref positionals = Ref::steal(PyObject_GetAttrString(object, "args"));
   if (!positionals) return false;
   if (!write_tuple(positionals.get())) return false;
   const Ref keywords = Ref::steal(PyObject_GetAttrString(object, "keywords"));
-  return keywords && write_dict(keywords.get());
+  if (!keywords || !write_dict(keywords.get())) return false;
+  return !more || write_dict(attributes.get());
+}
+
+/// A method of an object, cached or not.
+bool KeyWalk::write_method(PyObject* object) {
+  const Ref self = Ref::steal(PyObject_GetAttrString(object, "__self__"));
+  const Ref function =
+      self ? Ref::steal(PyObject_GetAttrString(object, "__func__")) : Ref();
+  const Ref name = function ? optional_attribute(function.get(), "__name__") : Ref();
+  if (PyErr_Occurred()) return false;
+  // The name tells it only if it leads to this very function.
+  bool leads_back = false;
+  if (name && PyUnicode_Check(name.get())) {
+    const Ref found = Ref::steal(PyObject_GetAttr(self.get(), name.get()));
+    if (!found && !PyErr_ExceptionMatches(PyExc_Exception)) return false;
+    PyErr_Clear();
+    if (found && Py_TYPE(found.get()) == Py_TYPE(object)) {
+      const Ref its_self = optional_attribute(found.get(), "__self__");
+      const Ref its_function = optional_attribute(found.get(), "__func__");
+      if (PyErr_Occurred()) return false;
+      leads_back = its_self.get() == self.get() && its_function.get() == function.get();
+    }
+  }
+  write_tag(writer_, Tag::bound_method);
+  writer_.array(2);
+  return write(self.get()) && write(leads_back ? name.get() : function.get());
+}
+
+bool KeyWalk::write_module(PyObject* object) {
+  Name name;
+  if (!name_of_module(object, name)) return false;
+  if (!name.leads_back) {
+    return fail("the module '" + name.text +
+                "' is not what an import of its name would give");
+  }
+  write_tag(writer_, Tag::module);
+  writer_.text(name.text);
+  return true;
+}
+
+bool KeyWalk::write_memoryview(PyObject* object) {
+  const Ref elements = Ref::steal(PyObject_GetAttrString(object, "format"));
+  if (!elements) return false;
+  const std::string_view format = utf8_of(elements.get());
+  if (format.find_first_of("OPXz&") != std::string_view::npos) {
+    return fail("a memoryview of pointers has no content of its own");
+  }
+  const Ref content = Ref::steal(PyObject_CallMethod(object, "tobytes", nullptr));
+  if (!content) return false;
+  write_tag(writer_, Tag::reduced);
+  writer_.array(3);
+  if (!write_type(Py_TYPE(object))) return false;
+  writer_.null();
+  writer_.array(4);
+  if (!write(content.get())) return false;
+  for (const char* const name : {"format", "shape", "readonly"}) {
+    const Ref part = Ref::steal(PyObject_GetAttrString(object, name));
+    if (!part || !write(part.get())) return false;
+  }
+  return true;
 }
 
 }  // namespace cachier::python

@@ -11,6 +11,10 @@
 
 namespace cachier::python {
 
+/// Objects within each other. None adds more than five levels of CBOR, of which
+/// `cbor::kMaxDepth` may be.
+inline constexpr std::size_t kMaxNesting = 100;
+
 void write_tag(cbor::Writer& writer, Tag tag);
 [[nodiscard]] std::string too_large();
 
@@ -51,17 +55,32 @@ enum class StdlibType : std::uint8_t {
 /// as result: an exception is set.
 [[nodiscard]] bool is_plain_named_tuple(PyObject* object, bool& answer);
 
-/// `module.qualname`; with `__main__` as it is. Empty: an exception is set.
-[[nodiscard]] std::string qualified_name(PyObject* object);
+/// What a class, a function or a module is called in a key.
+struct Name {
+  std::string text;  ///< `module.qualname`, `__main__` replaced as in function ids
+  /// Whether the name tells it from everything else, in this process and the next: it
+  /// leads to this very object, and its module has a file.
+  bool leads_back = false;
+};
 
-/// Whether `module.qualname` leads to `object` itself. False as result: an exception is
-/// set.
-[[nodiscard]] bool leads_back(PyObject* object, bool& answer);
+/// The name of a class or a function. False: an exception is set.
+[[nodiscard]] bool name_of(PyObject* object, Name& name);
+
+/// The name of what a reduction gives as the text `called`; empty text: none leads to
+/// it. False: an exception is set.
+[[nodiscard]] bool name_of_reduced(PyObject* object, PyObject* called, Name& name);
+
+/// The name of a module, with `leads_back` as above. False: an exception is set.
+[[nodiscard]] bool name_of_module(PyObject* module, Name& name);
+
+/// What `object` has in `__dict__`, borrowed from it; null without an exception: it has
+/// none.
+[[nodiscard]] Ref instance_dict(PyObject* object);
+
+/// Attributes that may be missing: null without an exception then.
+[[nodiscard]] Ref optional_attribute(PyObject* object, const char* name);
 
 /// `sys.modules[name]`, or null without an exception.
 [[nodiscard]] Ref imported(const char* name) noexcept;
-
-/// Whether code of `__main__` has no file: a notebook, the REPL, `-c`.
-[[nodiscard]] bool main_has_no_file() noexcept;
 
 }  // namespace cachier::python

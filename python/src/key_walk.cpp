@@ -9,10 +9,6 @@
 namespace cachier::python {
 namespace {
 
-/// Objects within each other. None adds more than five levels of CBOR, of which
-/// `cbor::kMaxDepth` may be.
-constexpr std::size_t kMaxNesting = 100;
-
 Ref utf8_with_surrogates(PyObject* text) {
   return Ref::steal(PyUnicode_AsEncodedString(text, "utf-8", "surrogatepass"));
 }
@@ -87,7 +83,7 @@ class KeyWalk::Within {
     const auto& open = walk.open_;
     if (std::find(open.begin(), open.end(), object) != open.end()) {
       ok_ = walk.fail("it contains itself");
-    } else if (open.size() >= kMaxNesting) {
+    } else if (walk.depth_around() + open.size() >= kMaxNesting) {
       ok_ = walk.fail("it nests more than " + std::to_string(kMaxNesting) +
                       " objects within each other");
     } else if (walk.writer_.size() > kMaxKeySize) {
@@ -120,6 +116,11 @@ bool KeyWalk::write(PyObject* object) {
   PyTypeObject* const type = Py_TYPE(object);
   if (type == &PyLong_Type) return write_int(writer_, object);
   if (type == &PyUnicode_Type) return write_str(writer_, object);
+  if (classes_ != nullptr) {
+    bool written = false;
+    if (!write_reference(object, written)) return false;
+    if (written) return true;
+  }
   const Within within(*this, object);
   return within && write_container(object);
 }
@@ -157,7 +158,7 @@ bool KeyWalk::write_container(PyObject* object) {
 }
 
 bool KeyWalk::write_attributes(PyObject* object,
-                               std::initializer_list<const char*> names) {
+                               const std::vector<const char*>& names) {
   writer_.array(names.size());
   for (const char* const name : names) {
     const Ref part = Ref::steal(PyObject_GetAttrString(object, name));
@@ -249,17 +250,27 @@ bool KeyWalk::write_pairs(PyObject* iterable) {
   return true;
 }
 
-/// A map from each of `names` to the attribute of `object` that it names.
-bool KeyWalk::write_mapping_by_name(PyObject* names, PyObject* object) {
-  const Py_ssize_t size = PyTuple_GET_SIZE(names);
+bool KeyWalk::write_named_tuple(PyObject* object) {
+  PyTypeObject* const type = Py_TYPE(object);
+  const Ref names =
+      Ref::steal(PyObject_GetAttrString(reinterpret_cast<PyObject*>(type), "_fields"));
+  if (!names) return false;
+  const Py_ssize_t size = PyTuple_GET_SIZE(object);
+  if (!PyTuple_CheckExact(names.get()) || PyTuple_GET_SIZE(names.get()) != size) {
+    return fail("it changes while it is read");
+  }
+  write_tag(writer_, Tag::named_tuple);
+  writer_.array(2);
+  if (!write_type(type)) return false;
   writer_.map(static_cast<std::uint64_t>(size));
   cbor::Sorter sorter(writer_);
   for (Py_ssize_t at = 0; at < size; ++at) {
-    PyObject* const name = PyTuple_GET_ITEM(names, at);
-    const Ref value = Ref::steal(PyObject_GetAttr(object, name));
-    if (!value) return false;
     sorter.item();
-    if (!write(name) || !write(value.get())) return false;
+    // Not by the name: a subclass may have given it another meaning.
+    if (!write(PyTuple_GET_ITEM(names.get(), at)) ||
+        !write(PyTuple_GET_ITEM(object, at))) {
+      return false;
+    }
   }
   sorter.finish();
   return true;
@@ -281,10 +292,9 @@ bool KeyWalk::write_general(PyObject* object) {
   if (known) return true;
 
   PyObject* const enum_type = stdlib_type(StdlibType::enum_);
-  if (enum_type != nullptr) {
-    const int is_enum = PyObject_IsInstance(object, enum_type);
-    if (is_enum < 0) return false;
-    if (is_enum != 0) return write_enum(object);
+  if (enum_type != nullptr &&
+      PyType_IsSubtype(type, reinterpret_cast<PyTypeObject*>(enum_type)) != 0) {
+    return write_enum(object);
   }
   PyTypeObject* const base = builtin_base(type);
   if (base == nullptr) {
@@ -294,21 +304,15 @@ bool KeyWalk::write_general(PyObject* object) {
         attributes ? PyDict_GetItemString(attributes.get(), "__dataclass_fields__")
                    : nullptr;
     if (fields != nullptr && PyDict_Check(fields)) {
-      return write_dataclass(object, fields);
+      bool complete = false;
+      if (!write_dataclass(object, fields, complete)) return false;
+      if (complete) return true;
     }
     return write_reduced(object);
   }
   bool named_tuple = false;
   if (!is_plain_named_tuple(object, named_tuple)) return false;
-  if (named_tuple) {
-    const Ref names = Ref::steal(
-        PyObject_GetAttrString(reinterpret_cast<PyObject*>(type), "_fields"));
-    if (!names) return false;
-    write_tag(writer_, Tag::named_tuple);
-    writer_.array(2);
-    return write_type_name(type) && write_mapping_by_name(names.get(), object);
-  }
-  return write_subclass(object, base);
+  return named_tuple ? write_named_tuple(object) : write_subclass(object, base);
 }
 
 }  // namespace cachier::python

@@ -70,6 +70,17 @@ class KeyWalk {
   /// Nothing else may write to `writer` meanwhile.
   explicit KeyWalk(cbor::Writer& writer) noexcept : writer_(writer) {}
 
+  /// A walk within `outer`, for bytes that go into the key as their hash.
+  KeyWalk(cbor::Writer& writer, const KeyWalk& outer);
+
+  KeyWalk(const KeyWalk&) = delete;
+  KeyWalk& operator=(const KeyWalk&) = delete;
+  ~KeyWalk() {
+    if (classes_ != nullptr) [[unlikely]] {
+      forget_classes();
+    }
+  }
+
   /// One object as one item. False: it cannot be, `reason()` says why; or, where that
   /// is empty, an exception is set.
   [[nodiscard]] bool write(PyObject* object);
@@ -85,13 +96,22 @@ class KeyWalk {
 
  private:
   class Within;
+  class Describing;
   struct Reduction;
+
+  struct Classes;
+
+  /// What is known of classes; made when the first one comes.
+  Classes& classes();
+  void forget_classes() noexcept;
+  /// How many objects are open in the walks around this one.
+  [[nodiscard]] std::size_t depth_around() const noexcept;
 
   bool fail(std::string reason);
   bool write_general(PyObject* object);
   bool write_container(PyObject* object);
   bool write_known(PyObject* object, bool& known);
-  bool write_attributes(PyObject* object, std::initializer_list<const char*> names);
+  bool write_attributes(PyObject* object, const std::vector<const char*>& names);
   bool write_as_text(PyObject* object);
 
   bool write_list(PyObject* list);
@@ -100,7 +120,7 @@ class KeyWalk {
   bool write_dict(PyObject* dict);
   bool write_set(PyObject* set);
   bool write_pairs(PyObject* iterable);
-  bool write_mapping_by_name(PyObject* names, PyObject* object);
+  bool write_named_tuple(PyObject* object);
 
   bool write_datetime(PyObject* object);
   bool write_time(PyObject* object);
@@ -109,28 +129,42 @@ class KeyWalk {
   bool write_path(PyObject* object);
   bool write_partial(PyObject* object);
 
-  bool write_type_name(PyTypeObject* type);
+  bool write_type(PyTypeObject* type);
   bool write_class(PyObject* object);
+  bool write_reference(PyObject* object, bool& written);
+  bool digest_class(PyTypeObject* type, std::array<std::byte, 16>& digest);
+  bool write_what_makes(PyTypeObject* type);
+  bool write_class_attribute(PyObject* value);
   bool write_function(PyObject* object);
-  bool write_builtin(PyObject* object, bool& named);
+  bool write_builtin(PyObject* object, bool& known);
+  bool write_method(PyObject* object);
+  bool write_module(PyObject* object);
+  bool write_cached_function(PyObject* object);
   bool write_code(PyObject* code);
   bool write_cells(PyObject* closure);
   bool write_enum(PyObject* object);
-  bool write_dataclass(PyObject* object, PyObject* fields);
+  bool write_flag_names(PyObject* object);
+  bool write_dataclass(PyObject* object, PyObject* fields, bool& complete);
   bool write_subclass(PyObject* object, PyTypeObject* base);
   bool write_own_key(PyObject* object, PyObject* method);
 
   bool reduce(PyObject* object, Reduction& reduction);
+  bool add_what_is_left_out(PyObject* object, Reduction& reduction);
   bool write_reduced(PyObject* object);
-  bool write_arguments(const Reduction& reduction);
+  bool write_reduction(PyObject* object, const Reduction& reduction);
+  bool write_named(PyObject* object, PyObject* called);
+  bool write_arguments(PyObject* object, const Reduction& reduction);
+  bool write_memoryview(PyObject* object);
 
   bool write_numpy(PyObject* object, bool& known);
-  bool write_dtype(PyObject* dtype);
+  bool write_dtype(PyObject* dtype, bool as_it_is);
+  bool write_plain_dtype(PyObject* dtype, bool as_it_is);
   bool write_array(PyObject* array, PyObject* dtype, bool with_shape);
 
   cbor::Writer& writer_;
   std::vector<PyObject*>
       open_;  ///< the objects that are being written, outermost first
+  Classes* classes_ = nullptr;
   std::string reason_;
 };
 

@@ -8,6 +8,7 @@ import enum
 import json
 import operator
 import re
+import sys
 import threading
 import types
 
@@ -31,12 +32,15 @@ def _identify(vector):
 @pytest.mark.parametrize(
     "vector", [v for v in VECTORS["valid"] if "python" in v], ids=_identify
 )
-def test_shared_example(vector):
+def test_shared_example(vector, monkeypatch):
     python = vector["python"]
     if "needs" in python:
         pytest.importorskip(python["needs"])
-    names = {}
+    module = types.ModuleType("example")
+    names = vars(module)
     exec(python.get("setup", ""), names)
+    # What it defines has to be where its name leads.
+    monkeypatch.setitem(sys.modules, names["__name__"], module)
     exec(f"def f{python.get('signature', '()')}: pass", names)
     hash_func = None
     if "hash_func_result" in python:

@@ -267,10 +267,16 @@ class Display {
     return true;
   }
 
-  /// The array that begins with a type's name, of which the last part is shown.
+  /// The array that begins with a type, of whose name the last part is shown.
   bool type_name(std::uint64_t& count) {
     std::string_view name;
-    if (!reader_.array(count) || count == 0 || !reader_.text(name)) return false;
+    if (!reader_.array(count) || count == 0) return false;
+    std::uint64_t parts = 1;
+    if (reader_.peek() >> 5 == 4 && (!reader_.array(parts) || parts == 0)) return false;
+    if (!reader_.text(name)) return false;
+    for (; parts > 1; --parts) {
+      if (!reader_.skip()) return false;
+    }
     escape(name.substr(name.rfind('.') + 1), '\0');
     --count;
     return true;
@@ -278,18 +284,20 @@ class Display {
 
   bool enum_member(std::size_t depth) {
     std::uint64_t count = 0;
-    if (!type_name(count) || count != 1) return false;
-    std::string_view member;
+    if (!type_name(count) || count != 2) return false;
     if (reader_.peek() >> 5 != 3) {
+      // A flag: the names of its bits, which its value says too.
+      if (!reader_.skip()) return false;
       text_.push_back('(');
       if (!next(depth)) return false;
       text_.push_back(')');
       return true;
     }
+    std::string_view member;
     if (!reader_.text(member)) return false;
     text_.push_back('.');
     escape(member, '\0');
-    return true;
+    return reader_.skip();
   }
 
   bool instance(std::size_t depth) {

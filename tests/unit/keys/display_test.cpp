@@ -40,7 +40,12 @@ TEST(DisplayKey, ShowsValuesAsPeopleWriteThem) {
   EXPECT_EQ(shown("", std::filesystem::path("/x"), std::chrono::seconds(90)),
             "Path('/x'), timedelta(0, 90, 0)");
   EXPECT_EQ(shown("", std::vector{std::byte{'a'}, std::byte{0xff}}), "b'a\\xff'");
-  EXPECT_EQ(shown_hex("81 d9cacd 82 6a 73686f702e436f6c6f72 63 524544"), "Color.RED");
+  EXPECT_EQ(shown_hex("81 d9cacd 83 6a 73686f702e436f6c6f72 63 524544 01"),
+            "Color.RED");
+  EXPECT_EQ(shown_hex("81 d9cacd 83 6a 73686f702e436f6c6f72 82 6152 6157 03"),
+            "Color(3)");
+  EXPECT_EQ(shown_hex("81 d9cacd 83 82 6a 73686f702e436f6c6f72 40 63 524544 01"),
+            "Color.RED");
   EXPECT_EQ(shown_hex("81 d9cad2 82 6a 73686f702e506f696e74 a2 6178 01 6179 f94000"),
             "Point(x=1, y=2.0)");
   EXPECT_EQ(shown_hex("81 c2 49 010000000000000000"), "0x010000000000000000");
