@@ -41,9 +41,11 @@ void raise_unkeyable(const Cached& cached, const char* part, PyObject* name,
     cause.restore();
     return;
   }
-  const Ref why = cause ? Ref::steal(PyUnicode_FromFormat(
-                              "%.100s: %S", Py_TYPE(cause.get())->tp_name, cause.get()))
-                        : Ref::steal(PyUnicode_FromString(reason.c_str()));
+  const Ref why = Ref::steal(interruptibly([&] {
+    return cause ? PyUnicode_FromFormat("%.100s: %S", Py_TYPE(cause.get())->tp_name,
+                                        cause.get())
+                 : PyUnicode_FromString(reason.c_str());
+  }));
   if (!why) return;
   PyErr_Format(
       PyExc_TypeError,
@@ -59,9 +61,23 @@ void raise_unkeyable(const Cached& cached, const char* part, PyObject* name,
   raised.restore();
 }
 
+bool write_interruptibly(KeyWalk& walk, PyObject* value) {
+  bool written = false;
+  bool memory = true;
+  interruptibly([&] {
+    try {
+      written = walk.write(value);
+    } catch (const std::bad_alloc&) {
+      memory = false;
+    }
+  });
+  if (!memory) throw std::bad_alloc();
+  return written;
+}
+
 bool write_argument(const Cached& cached, KeyWalk& walk, cbor::Writer& writer,
                     PyObject* value, PyObject* name) {
-  const bool written = write_simple(writer, value) || walk.write(value);
+  const bool written = write_simple(writer, value) || write_interruptibly(walk, value);
   if (written && writer.size() <= kMaxKeySize) [[likely]] {
     return true;
   }
@@ -116,7 +132,15 @@ Ref arguments_by_name(const Cached& cached, const Bound& bound) {
     if (PyDict_SetItemString(all.get(), name.c_str(), bound.surplus[at]) < 0) return {};
   }
   for (const auto& [name, value] : bound.extra) {
-    if (PyDict_SetItem(all.get(), name, value) < 0) return {};
+    // A positional-only parameter, or `__varargs_0__`, may have the name already.
+    Ref free = Ref::borrow(name);
+    int taken = 0;
+    while (free && (taken = PyDict_Contains(all.get(), free.get())) > 0) {
+      free = Ref::steal(PyUnicode_FromFormat("__kwargs_%U__", free.get()));
+    }
+    if (!free || taken < 0 || PyDict_SetItem(all.get(), free.get(), value) < 0) {
+      return {};
+    }
   }
   const Ref names = Ref::steal(PyDict_Keys(all.get()));
   if (!names || PyList_Sort(names.get()) < 0) return {};
@@ -133,12 +157,16 @@ bool write_own_key(const Cached& cached, const Bound& bound, cbor::Writer& write
   const Ref keywords = arguments_by_name(cached, bound);
   const Ref empty = keywords ? Ref::steal(PyTuple_New(0)) : Ref();
   if (!empty) return false;
-  const Ref key = Ref::steal(PyObject_CallFunctionObjArgs(
-      cached.hash_func.get(), empty.get(), keywords.get(), nullptr));
+  const Ref key = Ref::steal(interruptibly([&] {
+    return PyObject_CallFunctionObjArgs(cached.hash_func.get(), empty.get(),
+                                        keywords.get(), nullptr);
+  }));
   if (!key) return false;
   writer.tag(static_cast<std::uint64_t>(Tag::hash_func));
   KeyWalk walk(writer);
-  if (write_simple(writer, key.get()) || walk.write(key.get())) return true;
+  if (write_simple(writer, key.get()) || write_interruptibly(walk, key.get())) {
+    return true;
+  }
   const Ref name = Ref::steal(PyUnicode_FromString("hash_func"));
   if (name) raise_unkeyable(cached, "what was returned by", name.get(), walk.reason());
   return false;
@@ -170,8 +198,10 @@ bool merge_bound(const Cached& cached, const Arguments& arguments,
 }
 
 PyObject* call_uncached(const Cached& cached, const Arguments& arguments) {
-  return PyObject_Vectorcall(cached.function.get(), arguments.values,
-                             arguments.positional, arguments.keywords);
+  return interruptibly([&] {
+    return PyObject_Vectorcall(cached.function.get(), arguments.values,
+                               arguments.positional, arguments.keywords);
+  });
 }
 
 /// What this call wants of the engine.
@@ -220,8 +250,8 @@ struct Placed {
 
 bool Cached::read_settings() {
   const std::uint64_t epoch = settings_epoch;
-  const Ref resolved =
-      Ref::steal(PyObject_CallMethod(options.get(), "resolve", nullptr));
+  const Ref resolved = Ref::steal(interruptibly(
+      [this] { return PyObject_CallMethod(options.get(), "resolve", nullptr); }));
   if (!resolved) return false;
   PyObject *stale = nullptr, *wait = nullptr, *interval = nullptr;
   int refresh = 0, none = 0, on = 0, cleanup = 0;
