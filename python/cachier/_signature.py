@@ -3,8 +3,32 @@
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Callable
 from typing import Any
+
+
+def is_pass_through(code: types.CodeType) -> bool:
+    """Whether a wrapper of this code hands on whatever comes by position.
+
+    What it has of its own is by keyword only; then what it wraps says what a call
+    means. Else only the wrapper itself does.
+    """
+    stars = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+    return code.co_argcount == 0 and code.co_flags & stars == stars
+
+
+def _own_keywords(function: Any) -> list[inspect.Parameter]:
+    """Give what a wrapper takes by keyword, beside what it hands on."""
+    if not isinstance(function, types.FunctionType):
+        return []
+    return [
+        parameter
+        for parameter in inspect.signature(
+            function, follow_wrapped=False
+        ).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
 
 
 def describe(function: Callable[..., Any]) -> list[tuple[str, int, Any]]:
@@ -13,7 +37,9 @@ def describe(function: Callable[..., Any]) -> list[tuple[str, int, Any]]:
     What tells nothing of itself takes anything.
     """
     try:
-        parameters = inspect.signature(function).parameters.values()
+        found = dict(inspect.signature(function).parameters)
+        for own in _own_keywords(function):
+            found.setdefault(own.name, own)
     except (TypeError, ValueError):
         return [("args", 2, ...), ("kwargs", 4, ...)]
     return [
@@ -22,7 +48,7 @@ def describe(function: Callable[..., Any]) -> list[tuple[str, int, Any]]:
             int(parameter.kind),
             ... if parameter.default is parameter.empty else parameter.default,
         )
-        for parameter in parameters
+        for parameter in sorted(found.values(), key=lambda one: one.kind)
     ]
 
 

@@ -11,6 +11,9 @@ import pytest
 
 import cachier
 
+# Functions here wait for events of the tests around them.
+pytestmark = pytest.mark.filterwarnings("ignore:.*cannot be part of a key")
+
 CALLERS = 16
 LONG = 30  # seconds: what should not take any time at all
 
