@@ -528,7 +528,7 @@ def _parameters_of(target: Any) -> tuple[Any, list[str]]:
         return target, _names_of(target.__code__)
     from ._signature import describe, is_pass_through
 
-    if isinstance(target, types.FunctionType) and not is_pass_through(target.__code__):
+    if isinstance(target, types.FunctionType) and not is_pass_through(target):
         return target, _names_of(target.__code__)
     described = describe(target)
     stars = {2: "*", 4: "**"}

@@ -326,7 +326,9 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   cached->parameters.unkeyed = static_cast<std::size_t>(unkeyed);
   if (own != nullptr) {
     if (!cached->own.emplace().read_code(own)) return nullptr;
-    cached->own->unkeyed_surplus = static_cast<std::size_t>(unkeyed);
+    const auto first = static_cast<std::size_t>(unkeyed);
+    cached->own->unkeyed = std::min(first, cached->own->positional);
+    cached->own->unkeyed_surplus = first - cached->own->unkeyed;
   }
   cached->id = &Function::intern(id_text);
   const auto& handle = *reinterpret_cast<StoreHandle*>(store);

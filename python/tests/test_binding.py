@@ -402,6 +402,56 @@ class TestOtherCallables:
         assert f("one", 2) == f("other", 2) == (1, (2,), None)
         assert recorded.count == 4
 
+    def test_defaults_of_a_wrapper_are_those_that_count(self, make):
+        def nine(function):
+            @functools.wraps(function)
+            def wrapper(*args, y=9, **kwds):
+                return function(*args, y=y, **kwds)
+
+            return wrapper
+
+        @make()
+        @nine
+        def f(x, y=2):
+            return x, y
+
+        assert [f(1), f(1, y=2), f(1, y=9)] == [(1, 9), (1, 2), (1, 9)]
+
+    def test_wrappers_of_methods(self, make, recorded):
+        def counts(function):
+            @functools.wraps(function)
+            def wrapper(self, x=5, *args, **kwds):
+                recorded.append(x)
+                return function(self, x, *args, **kwds.get("more", {}))
+
+            return wrapper
+
+        seen = []
+
+        def hash_func(args, kwds):
+            seen.append(kwds)
+            return str(kwds)
+
+        class Thing:
+            def method(self, x=1, y=2):
+                return x, y
+
+            plain = make(allow_non_static_methods=True)(counts(method))
+            hashed = make(allow_non_static_methods=True, hash_func=hash_func, name="h")(
+                counts(method)
+            )
+
+        one, other = Thing(), Thing()
+        # The wrapper's default is the one that counts.
+        assert one.plain() == other.plain(5) == one.plain(x=5, y=2) == (5, 2)
+        assert one.plain(1) == (1, 2)
+        assert recorded == [5, 1]
+        assert one.plain(5, more={"y": 7}) == other.plain(5, more={"y": 7}) == (5, 7)
+        assert one.plain(5, more={"y": 8}) == (5, 8)
+        assert recorded == [5, 1, 5, 5]
+        assert one.hashed(1, 3) == (1, 3)
+        assert seen == [{"x": 1, "y": 3}]
+
     def test_wrappers_with_an_order_of_their_own(self, make):
         def swaps(function):
             @functools.wraps(function)
