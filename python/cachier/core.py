@@ -284,8 +284,10 @@ class Decorator:
                 key_prefix=self._given.get("key_prefix", "cachier"),
                 name=self._given.get("name"),
                 version=self._given.get("version"),
+                shared=self._backend != "memory",
             )
             function_id += self._serial_of(target)
+        metrics = self._metrics()
         policy = self._given.get("on_backend_error")
         cached: _core.CachedFunction[P, R] = _core.CachedFunction(
             function,
@@ -298,12 +300,14 @@ class Decorator:
             bound,
             keywords,
             self._hash_func,
-            self._metrics(),
+            metrics,
             self._size_limit,
+            # A directory that cannot be used is no reason for a program to fail.
             policy == "raise",
-            # What the local store refuses for good it refuses above, not at a call.
             policy == "raise",
         )
+        if metrics is not None:
+            metrics._measure = _measure_of(cached)
         _look_like(cached, function)
         return cached
 
@@ -482,7 +486,10 @@ def _unbound(
     if hasattr(function, "func") and hasattr(function, "keywords"):
         import functools
 
-        if type(function) is functools.partial:
+        if (
+            isinstance(function, functools.partial)
+            and type(function).__call__ is functools.partial.__call__
+        ):
             target, bound, _ = _unbound(function.func)
             return target, (bound or ()) + function.args, function.keywords
     call = getattr(type(function), "__call__", None)  # noqa: B004
@@ -518,23 +525,43 @@ def _refuse_by_kind(target: Any) -> None:
 def _parameters_of(target: Any) -> tuple[Any, list[str]]:
     """Give what the engine reads the parameters from, and their names as in an id."""
     if isinstance(target, types.FunctionType) and "__wrapped__" not in target.__dict__:
-        code = target.__code__
-        names = list(code.co_varnames)
-        positional, keyword_only = code.co_argcount, code.co_kwonlyargcount
-        end = positional + keyword_only
-        listed = names[:positional]
-        if code.co_flags & _CO_VARARGS:
-            listed.append("*" + names[end])
-            end += 1
-        listed += names[positional : positional + keyword_only]
-        if code.co_flags & _CO_VARKEYWORDS:
-            listed.append("**" + names[end])
-        return target, listed
-    from ._signature import describe
+        return target, _names_of(target.__code__)
+    from ._signature import describe, is_pass_through
 
+    if isinstance(target, types.FunctionType) and not is_pass_through(target):
+        return target, _names_of(target.__code__)
     described = describe(target)
     stars = {2: "*", 4: "**"}
-    return described, [stars.get(kind, "") + name for name, kind, _ in described]
+    names = [stars.get(kind, "") + name for name, kind, _ in described]
+    if isinstance(target, types.FunctionType):
+        return (described, target), names
+    return described, names
+
+
+def _names_of(code: types.CodeType) -> list[str]:
+    names = list(code.co_varnames)
+    positional, keyword_only = code.co_argcount, code.co_kwonlyargcount
+    end = positional + keyword_only
+    listed = names[:positional]
+    if code.co_flags & _CO_VARARGS:
+        listed.append("*" + names[end])
+        end += 1
+    listed += names[positional : positional + keyword_only]
+    if code.co_flags & _CO_VARKEYWORDS:
+        listed.append("**" + names[end])
+    return listed
+
+
+def _measure_of(cached: Any) -> Callable[[], tuple[int, int] | None]:
+    import weakref
+
+    of = weakref.ref(cached)
+
+    def measure() -> tuple[int, int] | None:
+        alive = of()
+        return None if alive is None else alive._measure()
+
+    return measure
 
 
 def _warn_of_shadowed_options(function: Any, names: list[str]) -> None:

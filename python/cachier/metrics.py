@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
 
@@ -68,6 +68,8 @@ class CacheMetrics:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._sizes = (0, 0)
+        #: Counts what a function has stored; none: nobody does.
+        self._measure: Callable[[], tuple[int, int] | None] | None = None
         self._latency = (0.0, 0)
         self._slices: deque[tuple[int, float, int]] = deque(maxlen=_SLICES + 1)
 
@@ -123,8 +125,20 @@ class CacheMetrics:
         with self._lock:
             self._sizes = (entry_count, total_size_bytes)
 
+    def _update_sizes(self) -> None:
+        if self._measure is None:
+            return
+        try:
+            sizes = self._measure()
+        except (OSError, RuntimeError):
+            return  # the store cannot be asked now: what was known last
+        if sizes is not None:
+            self.update_size_metrics(*sizes)
+
     def get_stats(self, window: timedelta | None = None) -> MetricSnapshot:
         """Give the metrics as they are now.
+
+        Of a cached function, the entries are counted in the store for it.
 
         Parameters
         ----------
@@ -132,6 +146,7 @@ class CacheMetrics:
             Averages only latencies of this last while; None or zero: all.
 
         """
+        self._update_sizes()
         with self._lock:
             counts = dict(self._counts)
             entries, size = self._sizes

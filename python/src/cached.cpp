@@ -8,6 +8,7 @@
 
 #include "key_types.hpp"
 #include "key_walk.hpp"
+#include "objects.hpp"
 #include "refresh.hpp"
 #include "report.hpp"
 #include "value_codec.hpp"
@@ -41,9 +42,11 @@ void raise_unkeyable(const Cached& cached, const char* part, PyObject* name,
     cause.restore();
     return;
   }
-  const Ref why = cause ? Ref::steal(PyUnicode_FromFormat(
-                              "%.100s: %S", Py_TYPE(cause.get())->tp_name, cause.get()))
-                        : Ref::steal(PyUnicode_FromString(reason.c_str()));
+  const Ref why = Ref::steal(interruptibly([&] {
+    return cause ? PyUnicode_FromFormat("%.100s: %S", Py_TYPE(cause.get())->tp_name,
+                                        cause.get())
+                 : PyUnicode_FromString(reason.c_str());
+  }));
   if (!why) return;
   PyErr_Format(
       PyExc_TypeError,
@@ -59,9 +62,23 @@ void raise_unkeyable(const Cached& cached, const char* part, PyObject* name,
   raised.restore();
 }
 
+bool write_interruptibly(KeyWalk& walk, PyObject* value) {
+  bool written = false;
+  bool memory = true;
+  interruptibly([&] {
+    try {
+      written = walk.write(value);
+    } catch (const std::bad_alloc&) {
+      memory = false;
+    }
+  });
+  if (!memory) throw std::bad_alloc();
+  return written;
+}
+
 bool write_argument(const Cached& cached, KeyWalk& walk, cbor::Writer& writer,
                     PyObject* value, PyObject* name) {
-  const bool written = write_simple(writer, value) || walk.write(value);
+  const bool written = write_simple(writer, value) || write_interruptibly(walk, value);
   if (written && writer.size() <= kMaxKeySize) [[likely]] {
     return true;
   }
@@ -69,8 +86,8 @@ bool write_argument(const Cached& cached, KeyWalk& walk, cbor::Writer& writer,
   return false;
 }
 
-bool write_bound(const Cached& cached, const Bound& bound, cbor::Writer& writer) {
-  const Parameters& parameters = cached.parameters;
+bool write_bound(const Cached& cached, const Parameters& parameters, const Bound& bound,
+                 cbor::Writer& writer) {
   KeyWalk walk(writer);
   writer.array(parameters.count() - parameters.unkeyed);
   for (std::size_t at = parameters.unkeyed; at < parameters.count(); ++at) {
@@ -102,8 +119,7 @@ bool write_bound(const Cached& cached, const Bound& bound, cbor::Writer& writer)
 }
 
 /// The `kwds` that a `hash_func` gets: every argument under a name, sorted by name.
-Ref arguments_by_name(const Cached& cached, const Bound& bound) {
-  const Parameters& parameters = cached.parameters;
+Ref arguments_by_name(const Parameters& parameters, const Bound& bound) {
   Ref all = Ref::steal(PyDict_New());
   if (!all) return {};
   for (std::size_t at = parameters.unkeyed; at < parameters.count(); ++at) {
@@ -116,7 +132,15 @@ Ref arguments_by_name(const Cached& cached, const Bound& bound) {
     if (PyDict_SetItemString(all.get(), name.c_str(), bound.surplus[at]) < 0) return {};
   }
   for (const auto& [name, value] : bound.extra) {
-    if (PyDict_SetItem(all.get(), name, value) < 0) return {};
+    // A positional-only parameter, or `__varargs_0__`, may have the name already.
+    Ref free = Ref::borrow(name);
+    int taken = 0;
+    while (free && (taken = PyDict_Contains(all.get(), free.get())) > 0) {
+      free = Ref::steal(PyUnicode_FromFormat("__kwargs_%U__", free.get()));
+    }
+    if (!free || taken < 0 || PyDict_SetItem(all.get(), free.get(), value) < 0) {
+      return {};
+    }
   }
   const Ref names = Ref::steal(PyDict_Keys(all.get()));
   if (!names || PyList_Sort(names.get()) < 0) return {};
@@ -129,16 +153,21 @@ Ref arguments_by_name(const Cached& cached, const Bound& bound) {
   return sorted;
 }
 
-bool write_own_key(const Cached& cached, const Bound& bound, cbor::Writer& writer) {
-  const Ref keywords = arguments_by_name(cached, bound);
+bool write_own_key(const Cached& cached, const Parameters& parameters,
+                   const Bound& bound, cbor::Writer& writer) {
+  const Ref keywords = arguments_by_name(parameters, bound);
   const Ref empty = keywords ? Ref::steal(PyTuple_New(0)) : Ref();
   if (!empty) return false;
-  const Ref key = Ref::steal(PyObject_CallFunctionObjArgs(
-      cached.hash_func.get(), empty.get(), keywords.get(), nullptr));
+  const Ref key = Ref::steal(interruptibly([&] {
+    return PyObject_CallFunctionObjArgs(cached.hash_func.get(), empty.get(),
+                                        keywords.get(), nullptr);
+  }));
   if (!key) return false;
   writer.tag(static_cast<std::uint64_t>(Tag::hash_func));
   KeyWalk walk(writer);
-  if (write_simple(writer, key.get()) || walk.write(key.get())) return true;
+  if (write_simple(writer, key.get()) || write_interruptibly(walk, key.get())) {
+    return true;
+  }
   const Ref name = Ref::steal(PyUnicode_FromString("hash_func"));
   if (name) raise_unkeyable(cached, "what was returned by", name.get(), walk.reason());
   return false;
@@ -169,9 +198,22 @@ bool merge_bound(const Cached& cached, const Arguments& arguments,
   return merged.finish_keywords();
 }
 
+/// Warns of a failure of the store, or, where that is wanted, raises it: false.
+bool get_over(const Cached& cached, const Error& error) {
+  const bool refused = error.code() == ErrorCode::refused;
+  if (refused ? cached.raise_refusals : cached.raise_outages) {
+    raise_error(error);
+    return false;
+  }
+  report_failure(cached, error);
+  return true;
+}
+
 PyObject* call_uncached(const Cached& cached, const Arguments& arguments) {
-  return PyObject_Vectorcall(cached.function.get(), arguments.values,
-                             arguments.positional, arguments.keywords);
+  return interruptibly([&] {
+    return PyObject_Vectorcall(cached.function.get(), arguments.values,
+                               arguments.positional, arguments.keywords);
+  });
 }
 
 /// What this call wants of the engine.
@@ -205,6 +247,18 @@ void clean_up_if_due(PyObject* self, const CallOptions& options) {
   start_cleanup_of(self, stale_after);
 }
 
+Keyed write_key_by(const Cached& cached, const Parameters& parameters,
+                   const Arguments& arguments, cbor::Writer& writer) {
+  Bound bound(parameters);
+  if (!parameters.bind(arguments, bound)) {
+    return PyErr_Occurred() != nullptr ? Keyed::failed : Keyed::refused;
+  }
+  const bool written = cached.hash_func
+                           ? write_own_key(cached, parameters, bound, writer)
+                           : write_bound(cached, parameters, bound, writer);
+  return written ? Keyed::made : Keyed::failed;
+}
+
 /// Key, digest and what is kept of the key, for as long as the writer is left alone.
 struct Placed {
   Placed(const Cached& cached, const cbor::Writer& writer)
@@ -218,10 +272,23 @@ struct Placed {
 
 }  // namespace
 
+std::optional<Error> Cached::open() {
+  if (store != nullptr) [[likely]] {
+    return std::nullopt;
+  }
+  auto opened = store_of(store_handle.get());
+  if (!opened) {
+    counters.store_errors.fetch_add(1, std::memory_order_relaxed);
+    return opened.error();
+  }
+  if (store == nullptr) store = *opened;
+  return std::nullopt;
+}
+
 bool Cached::read_settings() {
   const std::uint64_t epoch = settings_epoch;
-  const Ref resolved =
-      Ref::steal(PyObject_CallMethod(options.get(), "resolve", nullptr));
+  const Ref resolved = Ref::steal(interruptibly(
+      [this] { return PyObject_CallMethod(options.get(), "resolve", nullptr); }));
   if (!resolved) return false;
   PyObject *stale = nullptr, *wait = nullptr, *interval = nullptr;
   int refresh = 0, none = 0, on = 0, cleanup = 0;
@@ -242,6 +309,9 @@ bool Cached::read_settings() {
   settings_seen = epoch;
   quick = live != nullptr && !hash_func && !bound_arguments && !metrics && !hide_keys &&
           read.enabled && !read.cleanup_stale && parameters.function;
+  const auto is_option = [](const Ref& one) { return is_call_option(one.get()); };
+  quick_by_name = quick && parameters.count() <= kQuickParameters &&
+                  std::ranges::none_of(parameters.names, is_option);
   return true;
 }
 
@@ -253,13 +323,9 @@ Keyed write_key(const Cached& cached, const Arguments& arguments,
     if (!merge_bound(cached, arguments, merged)) return Keyed::failed;
     all = merged.view();
   }
-  Bound bound(cached.parameters);
-  if (!cached.parameters.bind(all, bound)) {
-    return PyErr_Occurred() != nullptr ? Keyed::failed : Keyed::refused;
-  }
-  const bool written = cached.hash_func ? write_own_key(cached, bound, writer)
-                                        : write_bound(cached, bound, writer);
-  return written ? Keyed::made : Keyed::failed;
+  const Keyed keyed = write_key_by(cached, cached.parameters, all, writer);
+  if (keyed != Keyed::refused || !cached.own) return keyed;
+  return write_key_by(cached, *cached.own, all, writer);
 }
 
 PyObject* call_cached(PyObject* self, const Arguments& given) {
@@ -275,6 +341,9 @@ PyObject* call_cached(PyObject* self, const Arguments& given) {
     return call_uncached(cached, arguments);
   }
 
+  if (const std::optional<Error> failure = cached.open()) [[unlikely]] {
+    return get_over(cached, *failure) ? call_uncached(cached, arguments) : nullptr;
+  }
   cbor::Writer key;
   switch (write_key(cached, arguments, key)) {
     case Keyed::made:
@@ -319,6 +388,9 @@ PyObject* call_cached(PyObject* self, const Arguments& given) {
 PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) {
   Cached& cached = cached_of(self);
   if (!cached.update_settings()) return nullptr;
+  if (const std::optional<Error> failure = cached.open()) [[unlikely]] {
+    return get_over(cached, *failure) ? Py_NewRef(value) : nullptr;
+  }
   cbor::Writer key;
   switch (write_key(cached, arguments, key)) {
     case Keyed::made:
@@ -354,12 +426,9 @@ PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) 
   const Result<Version> put =
       engine::precache(*cached.store, placed.id, std::move(*stored), policy);
   drop_what_is_dead();
-  if (!put && !(put.error() == ErrorCode::claim_lost)) {
-    const bool refused = put.error() == ErrorCode::refused;
-    if (refused ? cached.raise_refusals : cached.raise_outages) {
-      return raise_error(put.error());
-    }
-    report_failure(cached, put.error());
+  if (!put && !(put.error() == ErrorCode::claim_lost) &&
+      !get_over(cached, put.error())) {
+    return nullptr;
   }
   return Py_NewRef(value);
 }
@@ -394,7 +463,7 @@ PyObject* raise_error(const Error& error) {
 }
 
 void report_failure(const Cached& cached, const Error& error) noexcept {
-  report_store_failure(cached.store->location(), error.message());
+  report_store_failure(location_of(cached.store_handle.get()), error.message());
 }
 
 }  // namespace cachier::python

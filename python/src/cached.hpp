@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "call_options.hpp"
@@ -33,6 +34,9 @@ struct Settings {
   bool cleanup_stale = false;
 };
 
+/// Functions of more parameters than this are not called in a hurry.
+inline constexpr std::size_t kQuickParameters = 16;
+
 /// Raised when settings of the program change. Under the GIL.
 extern std::uint64_t settings_epoch;
 
@@ -47,9 +51,12 @@ struct Cached {
   Ref bound_arguments, bound_keywords;
   std::string name;  ///< for messages
   Parameters parameters;
+  /// Those of the function itself, where `parameters` are what is behind a wrapper that
+  /// takes anything: for calls that do not fit them.
+  std::optional<Parameters> own;
   const Function* id = nullptr;
-  std::shared_ptr<Store> store;
-  LiveStore* live = nullptr;  ///< the same store, if it keeps objects
+  std::shared_ptr<Store> store;  ///< null until it is first needed
+  LiveStore* live = nullptr;     ///< the same store, if it keeps objects
   std::uint64_t size_limit = std::numeric_limits<std::uint64_t>::max();
   bool hide_keys = false;
   bool raise_outages = false;
@@ -60,7 +67,11 @@ struct Cached {
   Settings settings;
   std::uint64_t settings_seen = 0;  ///< of `settings_epoch`
   bool quick = false;               ///< a hit needs nothing but key and store
+  bool quick_by_name = false;       ///< so does one with keywords
   std::chrono::steady_clock::time_point next_cleanup{};
+
+  /// Opens the store if it is not open yet, and counts a failure.
+  [[nodiscard]] std::optional<Error> open();
 
   /// Reads the settings if they have changed. False: an exception is set.
   [[nodiscard]] bool update_settings() {

@@ -8,6 +8,8 @@
 #include <cachier/cbor.hpp>
 #include <cachier/key.hpp>
 
+#include <algorithm>
+#include <array>
 #include <new>
 
 #include "cached.hpp"
@@ -26,6 +28,17 @@ constexpr auto kTimeout = std::chrono::seconds(5);
 
 CachedFunction& object_at(PyObject* self) noexcept {
   return *reinterpret_cast<CachedFunction*>(self);
+}
+
+inline PyObject* find_key(Cached& cached, const cbor::Writer& key) {
+  const Bytes bytes = key.view();
+  if (bytes.size() > kMaxKeptKey) return nullptr;
+  PyObject* const found =
+      cached.live->find(*cached.id, digest_of(*cached.id, bytes), bytes, false,
+                        cached.settings.stale_after, cached.settings.allow_none);
+  if (found == nullptr) return nullptr;
+  cached.counters.hits.fetch_add(1, std::memory_order_relaxed);
+  return Py_NewRef(found);
 }
 
 /// A hit in memory of a call by position with simple arguments, or null: it is
@@ -50,14 +63,49 @@ PyObject* find_quickly(Cached& cached, PyObject* const* values, std::size_t coun
       if (!write_simple(key, value)) return nullptr;
     }
   }
-  const Bytes bytes = key.view();
-  if (bytes.size() > kMaxKeptKey) return nullptr;
-  PyObject* const found =
-      cached.live->find(*cached.id, digest_of(*cached.id, bytes), bytes, false,
-                        cached.settings.stale_after, cached.settings.allow_none);
-  if (found == nullptr) return nullptr;
-  cached.counters.hits.fetch_add(1, std::memory_order_relaxed);
-  return Py_NewRef(found);
+  return find_key(cached, key);
+}
+
+/// The same of a call with keywords. They mostly come in the order of the parameters.
+PyObject* find_quickly_by_name(Cached& cached, PyObject* const* values,
+                               std::size_t count, PyObject* keywords) {
+  const Parameters& parameters = cached.parameters;
+  const std::size_t all = parameters.count();
+  const auto named = static_cast<std::size_t>(PyTuple_GET_SIZE(keywords));
+  if (count > parameters.positional || count + named > all) return nullptr;
+  std::array<PyObject*, kQuickParameters> slots;
+  std::copy_n(values, count, slots.begin());
+  std::fill(slots.begin() + count, slots.begin() + all, nullptr);
+  std::size_t next = count;
+  for (std::size_t n = 0; n < named; ++n, ++next) {
+    PyObject* const name = PyTuple_GET_ITEM(keywords, static_cast<Py_ssize_t>(n));
+    if (next >= all || parameters.names[next].get() != name) {
+      next = count;
+      while (next < all && parameters.names[next].get() != name) ++next;
+      if (next == all) return nullptr;
+    }
+    if (next < parameters.positional_only || slots[next] != nullptr) return nullptr;
+    slots[next] = values[count + n];
+  }
+
+  PyObject* const defaults = PyFunction_GET_DEFAULTS(parameters.function.get());
+  const std::size_t size =
+      defaults == nullptr ? 0 : static_cast<std::size_t>(PyTuple_GET_SIZE(defaults));
+  cbor::Writer key;
+  key.array(all - parameters.unkeyed);
+  for (std::size_t at = 0; at < all; ++at) {
+    PyObject* value = slots[at];
+    if (value == nullptr) {
+      // Defaults of keyword-only parameters are in a dict: they take the longer way.
+      if (at >= parameters.positional || at + size < parameters.positional) {
+        return nullptr;
+      }
+      value = PyTuple_GET_ITEM(
+          defaults, static_cast<Py_ssize_t>(at + size - parameters.positional));
+    }
+    if (at >= parameters.unkeyed && !write_simple(key, value)) return nullptr;
+  }
+  return find_key(cached, key);
 }
 
 PyObject* call(PyObject* self, PyObject* const* values, std::size_t count,
@@ -72,6 +120,12 @@ PyObject* call(PyObject* self, PyObject* const* values, std::size_t count,
         return found;
       }
     }
+    if (keywords != nullptr && cached.quick_by_name &&
+        cached.settings_seen == settings_epoch) {
+      PyObject* const found =
+          find_quickly_by_name(cached, values, positional, keywords);
+      if (found != nullptr) return found;
+    }
     return call_cached(self, {values, positional, keywords});
   } catch (const std::bad_alloc&) {
     return PyErr_NoMemory();
@@ -82,7 +136,8 @@ PyObject* call(PyObject* self, PyObject* const* values, std::size_t count,
 // ---------------------------------------------------------------------------
 
 PyObject* clear(PyObject* self, Clear what) {
-  const Cached& cached = cached_of(self);
+  Cached& cached = cached_of(self);
+  if (const std::optional<Error> failure = cached.open()) return raise_error(*failure);
   Filter filter;
   filter.function = cached.id;
   const auto cleared =
@@ -95,6 +150,37 @@ PyObject* clear(PyObject* self, Clear what) {
 PyObject* clear_cache(PyObject* self, PyObject*) { return clear(self, Clear::entries); }
 PyObject* clear_being_calculated(PyObject* self, PyObject*) {
   return clear(self, Clear::claims);
+}
+
+/// How many entries the function has, and their bytes together.
+PyObject* measure(PyObject* self, PyObject*) {
+  Cached& cached = cached_of(self);
+  if (const std::optional<Error> failure = cached.open()) return raise_error(*failure);
+  unsigned long long count = 0;
+  unsigned long long bytes = 0;
+  if (cached.live != nullptr) {
+    for (const auto& object : cached.live->objects_of(*cached.id)) {
+      ++count;
+      const auto value =
+          encode_value(object_of(object), std::numeric_limits<std::uint64_t>::max());
+      if (value) bytes += value->bytes().size();
+      PyErr_Clear();  // what has no stored form has no size
+    }
+    drop_what_is_dead();
+    return Py_BuildValue("KK", count, bytes);
+  }
+  Filter filter;
+  filter.function = cached.id;
+  Cursor from;
+  do {
+    auto page =
+        cached.store->scan(filter, from, std::chrono::steady_clock::now() + kTimeout);
+    if (!page) return raise_error(page.error());
+    for (const Header& header : page->entries) bytes += header.size;
+    count += page->entries.size();
+    from = std::move(page->next);
+  } while (!from.empty());
+  return Py_BuildValue("KK", count, bytes);
 }
 
 PyObject* cache_dpath(PyObject* self, PyObject*) {
@@ -226,6 +312,11 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   cached->name = utf8_of(name);
   const std::string_view id_text = utf8_of(id);
   if (PyErr_Occurred() != nullptr) return nullptr;
+  PyObject* own = nullptr;
+  if (PyTuple_Check(parameters) &&
+      !PyArg_ParseTuple(parameters, "OO!", &parameters, &PyFunction_Type, &own)) {
+    return nullptr;
+  }
   const bool plain = PyFunction_Check(parameters);
   if (plain ? !cached->parameters.read_code(parameters)
             : !cached->parameters.read_description(parameters)) {
@@ -233,6 +324,12 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   }
   cached->plain = plain;
   cached->parameters.unkeyed = static_cast<std::size_t>(unkeyed);
+  if (own != nullptr) {
+    if (!cached->own.emplace().read_code(own)) return nullptr;
+    const auto first = static_cast<std::size_t>(unkeyed);
+    cached->own->unkeyed = std::min(first, cached->own->positional);
+    cached->own->unkeyed_surplus = first - cached->own->unkeyed;
+  }
   cached->id = &Function::intern(id_text);
   const auto& handle = *reinterpret_cast<StoreHandle*>(store);
   cached->store = *handle.store;
@@ -265,6 +362,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
   }
   int stop = 0;
   cached.parameters.traverse(visit, arg, stop);
+  if (cached.own) cached.own->traverse(visit, arg, stop);
   return stop;
 }
 
@@ -307,6 +405,7 @@ PyMethodDef methods[] = {
      PyDoc_STR("precache_value($self, /, *args, value_to_cache, **kwds)\n--\n\n"
                "Store a value as the result of the call with these arguments, and "
                "give it.")},
+    {"_measure", measure, METH_NOARGS, nullptr},
     {"__reduce_ex__", reduce_ex, METH_O, nullptr},
     {"__copy__", copy, METH_NOARGS, nullptr},
     {"__deepcopy__", copy, METH_O, nullptr},

@@ -99,11 +99,12 @@ constexpr Option new_spelling(Option option) noexcept {
 void warn_of_old_spelling(Option option) {
   const char* const name = kNames[static_cast<std::size_t>(option)];
   const char* const instead = kNames[static_cast<std::size_t>(new_spelling(option))];
-  if (PyErr_WarnFormat(PyExc_DeprecationWarning, 1,
-                       "`%s` is deprecated and will be removed; use `%s` instead", name,
-                       instead) < 0) {
-    PyErr_Clear();
-  }
+  const int warned = interruptibly([&] {
+    return PyErr_WarnFormat(PyExc_DeprecationWarning, 1,
+                            "`%s` is deprecated and will be removed; use `%s` instead",
+                            name, instead);
+  });
+  if (warned < 0) PyErr_Clear();
 }
 
 bool read_option(Option option, PyObject* value, CallOptions& options) {

@@ -218,6 +218,17 @@ Result<std::uint64_t> LiveStore::clear(const Filter& filter, Clear what,
   }
 }
 
+std::vector<std::shared_ptr<const void>> LiveStore::objects_of(
+    const Function& function) const {
+  Filter filter;
+  filter.function = &function;
+  std::vector<std::shared_ptr<const void>> objects;
+  Table::Position position = table_.begin();
+  table_.scan(position, filter, table_.size(),
+              [&](const Slot& slot) { objects.push_back(slot.payload); });
+  return objects;
+}
+
 std::unique_ptr<Watch> LiveStore::watch(const Id& id) noexcept {
   return std::make_unique<Attention>(bell_of(id.digest));
 }

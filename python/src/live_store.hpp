@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "backends/memory/table.hpp"
 
@@ -58,6 +59,10 @@ class LiveStore final : public Store {
                               Deadline deadline) noexcept override;
   [[nodiscard]] std::unique_ptr<Watch> watch(const Id& id) noexcept override;
   [[nodiscard]] std::string location() const override { return "memory"; }
+
+  /// What is stored of a function.
+  [[nodiscard]] std::vector<std::shared_ptr<const void>> objects_of(
+      const Function& function) const;
 
   /// In the child of a fork: nobody is left who could finish what was being computed,
   /// nor to wake or unlock anything.

@@ -93,31 +93,81 @@ PyObject* core_function_id(PyObject*, PyObject* arguments) {
   return to_text(function_id(parts));
 }
 
-/// The part of a function's id that its code is: 16 hexadecimal digits.
-PyObject* core_code_digest(PyObject*, PyObject* function) {
-  if (!PyFunction_Check(function)) {
-    PyErr_SetString(PyExc_TypeError, "a function written in Python is needed");
+/// The item of what a cell of a closure holds, when its function is decorated. What has
+/// no key is told by `tell_apart`. False: an exception is set.
+bool write_captured(cbor::Writer& writer, PyObject* cell, PyObject* layers,
+                    PyObject* tell_apart) {
+  const Ref value = Ref::steal(PyCell_Get(cell));
+  const auto is_layer = [&] {
+    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(layers); ++at) {
+      if (PyTuple_GET_ITEM(layers, at) == value.get()) return true;
+    }
+    return false;
+  };
+  if (!value || is_layer()) {
+    writer.simple(cbor::kUndefined);
+    return true;
+  }
+  if (Py_TYPE(value.get()) == cached_function_type) {
+    // Its id says which function it is.
+    writer.array(2);
+    writer.simple(cbor::kUndefined);
+    writer.text(cached_of(value.get()).id->id());
+    return true;
+  }
+  const std::size_t before = writer.view().size();
+  KeyWalk walk(writer);
+  if (walk.write(value.get()) && writer.view().size() - before <= kMaxKeySize) {
+    return true;
+  }
+  if (PyErr_Occurred() != nullptr && !PyErr_ExceptionMatches(PyExc_Exception)) {
+    return false;
+  }
+  PyErr_Clear();
+  writer.truncate(before);
+  if (tell_apart == Py_None) {
+    writer.simple(cbor::kUndefined);
+    return true;
+  }
+  const Ref told = Ref::steal(PyObject_CallOneArg(tell_apart, value.get()));
+  const std::string_view text = told ? utf8_of(told.get()) : std::string_view();
+  if (PyErr_Occurred() != nullptr) return false;
+  writer.array(2);
+  writer.simple(cbor::kUndefined);
+  writer.text(text);
+  return true;
+}
+
+/// The part of a function's id that its code is: 16 hexadecimal digits. Takes the
+/// functions around and behind it, outermost first, and what tells objects apart.
+PyObject* core_code_digest(PyObject*, PyObject* arguments) {
+  PyObject *layers = nullptr, *tell_apart = Py_None;
+  if (!PyArg_ParseTuple(arguments, "O!|O", &PyTuple_Type, &layers, &tell_apart)) {
     return nullptr;
   }
   cbor::Writer writer;
-  KeyWalk walk(writer);
-  std::array<std::byte, 16> code;
-  writer.array(2);
-  if (!walk.digest_code(PyFunction_GET_CODE(function), code)) {
-    raise_reason(walk);
-    return nullptr;
-  }
-  writer.bytes(code);
-  PyObject* const closure = PyFunction_GET_CLOSURE(function);
-  const Py_ssize_t cells = closure == nullptr ? 0 : PyTuple_GET_SIZE(closure);
-  writer.array(static_cast<std::uint64_t>(cells));
-  for (Py_ssize_t at = 0; at < cells; ++at) {
-    const Ref value = Ref::steal(PyCell_Get(PyTuple_GET_ITEM(closure, at)));
-    if (!value || !walk.is_plain_immutable(value.get())) {
-      writer.simple(cbor::kUndefined);
-    } else if (!walk.write(value.get())) {
+  const Py_ssize_t count = PyTuple_GET_SIZE(layers);
+  writer.array(2 * static_cast<std::uint64_t>(count));
+  for (Py_ssize_t layer = 0; layer < count; ++layer) {
+    PyObject* const function = PyTuple_GET_ITEM(layers, layer);
+    if (!PyFunction_Check(function)) {
+      PyErr_SetString(PyExc_TypeError, "functions written in Python are needed");
+      return nullptr;
+    }
+    KeyWalk walk(writer);
+    std::array<std::byte, 16> code;
+    if (!walk.digest_code(PyFunction_GET_CODE(function), code)) {
       raise_reason(walk);
       return nullptr;
+    }
+    writer.bytes(code);
+    PyObject* const closure = PyFunction_GET_CLOSURE(function);
+    const Py_ssize_t cells = closure == nullptr ? 0 : PyTuple_GET_SIZE(closure);
+    writer.array(static_cast<std::uint64_t>(cells));
+    for (Py_ssize_t at = 0; at < cells; ++at) {
+      if (!write_captured(writer, PyTuple_GET_ITEM(closure, at), layers, tell_apart)) {
+        return nullptr;
+      }
     }
   }
   const KeptKey hash(writer.view(), true);
@@ -213,7 +263,7 @@ PyMethodDef functions[] = {
     {"is_call_option", core_is_call_option, METH_O, nullptr},
     {"read_timedelta", core_read_timedelta, METH_VARARGS, nullptr},
     {"function_id", core_function_id, METH_VARARGS, nullptr},
-    {"code_digest", core_code_digest, METH_O, nullptr},
+    {"code_digest", core_code_digest, METH_VARARGS, nullptr},
     {"encode_key", core_encode_key, METH_O, nullptr},
     {"call_key", as_cfunction(core_call_key), METH_FASTCALL | METH_KEYWORDS, nullptr},
     {"digest", core_digest, METH_VARARGS, nullptr},

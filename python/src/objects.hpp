@@ -4,9 +4,11 @@
 
 #include "python.hpp"
 
+#include <cachier/backend.hpp>
 #include <cachier/store.hpp>
 
 #include <memory>
+#include <string>
 
 #include "live_store.hpp"
 
@@ -14,9 +16,15 @@ namespace cachier::python {
 
 /// What Python holds of a store.
 struct StoreHandle {
-  PyObject_HEAD std::shared_ptr<Store>* store;
-  LiveStore* live;  ///< the same, if it is one
+  PyObject_HEAD std::shared_ptr<Store>* store;  ///< null within: not opened yet
+  LiveStore* live;                              ///< the same, if it is one
+  StoreSpec* spec;                              ///< what to open
 };
+
+/// The store of a handle, opened when it is first needed. Releases the GIL meanwhile.
+[[nodiscard]] Result<std::shared_ptr<Store>> store_of(PyObject* handle);
+/// Where it lives, for people, opened or not.
+[[nodiscard]] std::string location_of(PyObject* handle);
 
 /// The types, made by `make_types` and owned for ever.
 extern PyTypeObject* cached_function_type;

@@ -1,5 +1,7 @@
 #include "parameters.hpp"
 
+#include <algorithm>
+
 namespace cachier::python {
 namespace {
 
@@ -156,6 +158,7 @@ bool Parameters::bind(const Arguments& arguments, Bound& bound) const {
   }
   if (at < arguments.positional) {
     if (!surplus) return false;
+    at = std::min(at + unkeyed_surplus, arguments.positional);
     bound.surplus = arguments.values + at;
     bound.surplus_count = arguments.positional - at;
   }

@@ -92,6 +92,8 @@ struct Parameters {
   std::vector<Ref> defaults;  ///< one for each name, empty where there is none
   /// How many at the front are not part of the key: 1 for `self`.
   std::size_t unkeyed = 0;
+  /// The same of the surplus, where that is where they go.
+  std::size_t unkeyed_surplus = 0;
 
   /// The parameter of this name that may be given by keyword, or `count()`.
   [[nodiscard]] std::size_t find(PyObject* name) const noexcept;

@@ -13,40 +13,6 @@
 
 namespace cachier::python {
 
-/// One owned reference to an object, or none. Needs the GIL wherever it gives one up.
-class Ref {
- public:
-  Ref() noexcept = default;
-  Ref(const Ref& other) noexcept : object_(Py_XNewRef(other.object_)) {}
-  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  Ref& operator=(Ref other) noexcept {
-    std::swap(object_, other.object_);
-    return *this;
-  }
-  ~Ref() { Py_XDECREF(object_); }
-
-  /// Takes over a new reference; null stays null.
-  [[nodiscard]] static Ref steal(PyObject* object) noexcept {
-    Ref ref;
-    ref.object_ = object;
-    return ref;
-  }
-  /// A reference of its own to what somebody else holds; null stays null.
-  [[nodiscard]] static Ref borrow(PyObject* object) noexcept {
-    return steal(Py_XNewRef(object));
-  }
-
-  [[nodiscard]] PyObject* get() const noexcept { return object_; }
-  [[nodiscard]] PyObject* release() noexcept { return std::exchange(object_, nullptr); }
-  [[nodiscard]] explicit operator bool() const noexcept { return object_ != nullptr; }
-
-  /// Null again, for `tp_clear`.
-  void clear() noexcept { Py_CLEAR(object_); }
-
- private:
-  PyObject* object_ = nullptr;
-};
-
 /// Where a thread of an interpreter that is gone ends up. Such threads must not unwind:
 /// C++ frames that promise not to throw, and destructors that need the GIL, are below.
 [[noreturn]] inline void hang() noexcept {
@@ -71,6 +37,45 @@ auto interruptibly(const Call& call) noexcept -> decltype(call()) {
     hang();
   }
 }
+
+/// One owned reference to an object, or none. Needs the GIL wherever it gives one up.
+class Ref {
+ public:
+  Ref() noexcept = default;
+  Ref(const Ref& other) noexcept : object_(Py_XNewRef(other.object_)) {}
+  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Ref& operator=(Ref other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  /// May run finalizers, and these may let others run.
+  ~Ref() {
+    interruptibly([this] { Py_XDECREF(object_); });
+  }
+
+  /// Takes over a new reference; null stays null.
+  [[nodiscard]] static Ref steal(PyObject* object) noexcept {
+    Ref ref;
+    ref.object_ = object;
+    return ref;
+  }
+  /// A reference of its own to what somebody else holds; null stays null.
+  [[nodiscard]] static Ref borrow(PyObject* object) noexcept {
+    return steal(Py_XNewRef(object));
+  }
+
+  [[nodiscard]] PyObject* get() const noexcept { return object_; }
+  [[nodiscard]] PyObject* release() noexcept { return std::exchange(object_, nullptr); }
+  [[nodiscard]] explicit operator bool() const noexcept { return object_ != nullptr; }
+
+  /// Null again, for `tp_clear`.
+  void clear() noexcept {
+    interruptibly([this] { Py_CLEAR(object_); });
+  }
+
+ private:
+  PyObject* object_ = nullptr;
+};
 
 /// Gives the GIL up for as long as it lives.
 class WithGilReleased {
@@ -100,10 +105,10 @@ class Raised {
     PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
     PyErr_Fetch(&type, &value, &traceback);
     if (type == nullptr) return raised;
-    PyErr_NormalizeException(&type, &value, &traceback);
+    interruptibly([&] { PyErr_NormalizeException(&type, &value, &traceback); });
     if (traceback != nullptr) PyException_SetTraceback(value, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
+    const Ref old_type = Ref::steal(type);
+    const Ref old_traceback = Ref::steal(traceback);
     raised.exception_ = Ref::steal(value);
 #endif
     return raised;
@@ -149,6 +154,11 @@ class ErrorsAside {
  private:
   Raised raised_;
 };
+
+/// The module of this name. Null: an exception is set.
+[[nodiscard]] inline Ref import_module(const char* name) noexcept {
+  return Ref::steal(interruptibly([name] { return PyImport_ImportModule(name); }));
+}
 
 /// The UTF-8 of a `str`, good for as long as the object is. Empty with an exception
 /// set: it has none.

@@ -89,11 +89,11 @@ bool submit(std::unique_ptr<Task> task) noexcept {
   if (capsule) (void)task.release();
   const Ref callable =
       capsule ? Ref::steal(PyCFunction_New(&run_task_def, capsule.get())) : Ref();
-  const Ref pool =
-      callable ? Ref::steal(PyImport_ImportModule("cachier._background")) : Ref();
-  const Ref accepted =
-      pool ? Ref::steal(PyObject_CallMethod(pool.get(), "submit", "O", callable.get()))
-           : Ref();
+  const Ref pool = callable ? import_module("cachier._background") : Ref();
+  const Ref accepted = pool ? Ref::steal(interruptibly([&] {
+    return PyObject_CallMethod(pool.get(), "submit", "O", callable.get());
+  }))
+                            : Ref();
   if (accepted) return accepted.get() == Py_True;
   // The interpreter is shutting down, or there is no memory for a thread.
   PyErr_Clear();

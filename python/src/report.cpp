@@ -9,7 +9,7 @@ namespace {
 template <class... Arguments>
 void report(const char* function, const char* format, Arguments... arguments) noexcept {
   const ErrorsAside aside;
-  const Ref module = Ref::steal(PyImport_ImportModule("cachier._report"));
+  const Ref module = import_module("cachier._report");
   const Ref done = module ? Ref::steal(interruptibly([&] {
     return PyObject_CallMethod(module.get(), function, format, arguments...);
   }))
@@ -20,7 +20,8 @@ void report(const char* function, const char* format, Arguments... arguments) no
 void record(PyObject* metrics, std::initializer_list<const char*> methods) noexcept {
   const ErrorsAside aside;
   for (const char* const method : methods) {
-    const Ref done = Ref::steal(PyObject_CallMethod(metrics, method, nullptr));
+    const Ref done = Ref::steal(
+        interruptibly([&] { return PyObject_CallMethod(metrics, method, nullptr); }));
     if (!done) PyErr_Clear();
   }
 }
@@ -71,8 +72,8 @@ void record_call(PyObject* metrics, std::chrono::nanoseconds took,
   if (timed_out) record(metrics, {"record_wait_timeout"});
   const ErrorsAside aside;
   const double seconds = std::chrono::duration<double>(took).count();
-  const Ref done =
-      Ref::steal(PyObject_CallMethod(metrics, "record_latency", "d", seconds));
+  const Ref done = Ref::steal(interruptibly(
+      [&] { return PyObject_CallMethod(metrics, "record_latency", "d", seconds); }));
   if (!done) PyErr_Clear();
 }
 

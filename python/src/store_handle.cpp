@@ -51,13 +51,14 @@ void deallocate(PyObject* self) {
   StoreHandle& handle = handle_of(self);
   if (handle.live != nullptr) std::erase(live_stores(), handle.live);
   delete handle.store;
+  delete handle.spec;
   type->tp_free(self);
   Py_DECREF(type);
   drop_what_is_dead();
 }
 
 PyObject* get_location(PyObject* self, void*) {
-  const std::string location = (*handle_of(self).store)->location();
+  const std::string location = location_of(self);
   return PyUnicode_DecodeFSDefaultAndSize(location.data(),
                                           static_cast<Py_ssize_t>(location.size()));
 }
@@ -95,6 +96,25 @@ bool add_store_handle_type(PyObject* module) {
   return add_type(module, spec, store_handle_type) != nullptr;
 }
 
+Result<std::shared_ptr<Store>> store_of(PyObject* handle) {
+  StoreHandle& of = handle_of(handle);
+  if (*of.store != nullptr) return *of.store;
+  auto opened = [&] {
+    const StoreSpec wanted = *of.spec;
+    const WithGilReleased released;
+    return open_store(wanted);
+  }();
+  if (!opened) return opened;
+  // Another thread may have been faster; stores of one directory are one object.
+  if (*of.store == nullptr) *of.store = without_gil(*opened);
+  return *of.store;
+}
+
+std::string location_of(PyObject* handle) {
+  const StoreHandle& of = handle_of(handle);
+  return *of.store != nullptr ? (*of.store)->location() : of.spec->cache_dir;
+}
+
 PyObject* open_store_handle(PyObject*, PyObject* arguments) {
   const char* backend = nullptr;
   PyObject* directory = nullptr;
@@ -103,31 +123,33 @@ PyObject* open_store_handle(PyObject*, PyObject* arguments) {
     return nullptr;
   }
   const Ref path = Ref::steal(directory);
-  std::shared_ptr<Store> store;
+  auto store = std::make_unique<std::shared_ptr<Store>>();
+  auto wanted = std::make_unique<StoreSpec>();
   LiveStore* live = nullptr;
-  if (std::string_view(backend) == "memory") {
+  wanted->backend = backend;
+  wanted->cache_dir.assign(PyBytes_AS_STRING(path.get()),
+                           static_cast<std::size_t>(PyBytes_GET_SIZE(path.get())));
+  if (wanted->backend == "memory") {
     auto made = std::make_shared<LiveStore>();
     live = made.get();
-    store = std::move(made);
-  } else {
-    StoreSpec wanted;
-    wanted.backend = backend;
-    wanted.cache_dir.assign(PyBytes_AS_STRING(path.get()),
-                            static_cast<std::size_t>(PyBytes_GET_SIZE(path.get())));
-    auto opened = [&] {
-      const WithGilReleased released;
-      return open_store(wanted);
-    }();
-    if (!opened) return raise_error(opened.error());
-    store = without_gil(*opened);
+    *store = std::move(made);
   }
-  auto* const self = store_handle_type->tp_alloc(store_handle_type, 0);
-  if (self == nullptr) return nullptr;
-  StoreHandle& handle = handle_of(self);
-  handle.store = new std::shared_ptr<Store>(std::move(store));
+  Ref self = Ref::steal(store_handle_type->tp_alloc(store_handle_type, 0));
+  if (!self) return nullptr;
+  StoreHandle& handle = handle_of(self.get());
+  handle.store = store.release();
+  handle.spec = wanted.release();
   handle.live = live;
   if (live != nullptr) live_stores().push_back(live);
-  return self;
+  // A directory that cannot be used is told by the calls: programs must not fail on
+  // being imported. A name that leads to no backend is told at once.
+  const bool local =
+      handle.spec->backend == "pickle" || handle.spec->backend == "local";
+  if (live == nullptr && !local) {
+    const auto opened = store_of(self.get());
+    if (!opened) return raise_error(opened.error());
+  }
+  return self.release();
 }
 
 void live_stores_after_fork() noexcept {

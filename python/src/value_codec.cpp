@@ -304,15 +304,16 @@ class ValueReader {
     } else {
       parts = read_numbers(tag == Tag::datetime);
     }
-    const Ref reader =
-        parts ? Ref::steal(PyImport_ImportModule("cachier._values")) : Ref();
+    const Ref reader = parts ? import_module("cachier._values") : Ref();
     if (!reader) return {};
     const char* const name = tag == Tag::path        ? "path"
                              : tag == Tag::timedelta ? "timedelta"
                              : tag == Tag::date      ? "date"
                                                      : "datetime";
     const Ref make = Ref::steal(PyObject_GetAttrString(reader.get(), name));
-    return make ? Ref::steal(PyObject_CallObject(make.get(), parts.get())) : Ref();
+    return make ? Ref::steal(interruptibly(
+                      [&] { return PyObject_CallObject(make.get(), parts.get()); }))
+                : Ref();
   }
 
   /// The numbers of a date or a time, and as last the offset of its zone where it has
@@ -343,7 +344,7 @@ class ValueReader {
 /// `pickle.dumps` and `pickle.loads`, imported when first needed.
 PyObject* pickle_function(const char* name, PyObject*& kept) {
   if (kept == nullptr) {
-    const Ref module = Ref::steal(PyImport_ImportModule("pickle"));
+    const Ref module = import_module("pickle");
     if (module) kept = PyObject_GetAttrString(module.get(), name);
   }
   return kept;

@@ -151,7 +151,7 @@ std::shared_ptr<const engine::Frame> PythonWork::enclosing() noexcept {
 }
 
 bool PythonWork::interrupted() noexcept {
-  if (PyErr_CheckSignals() == 0) return false;
+  if (interruptibly([] { return PyErr_CheckSignals(); }) == 0) return false;
   raised_ = Raised::take();
   return true;
 }
@@ -172,6 +172,10 @@ void PythonWork::on(engine::Step step) noexcept {
   }
   if (!verbose_) return;
   const ErrorsAside aside;
+  interruptibly([&] { print(step); });
+}
+
+void PythonWork::print(engine::Step step) const {
   switch (step) {
     case engine::Step::entry_found:
       PySys_WriteStdout("Entry found.\nCached result of %s returned.\n",

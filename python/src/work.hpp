@@ -44,6 +44,8 @@ class PythonWork final : public engine::Work {
   [[nodiscard]] PyObject* finish(const engine::Ended& ended);
 
  private:
+  void print(engine::Step step) const;
+
   PyObject* self_;
   const Cached& cached_;
   Arguments arguments_;

@@ -128,6 +128,22 @@ def test_names_that_are_not_interned():
     assert cached(1, **kwds) == everything(1, k=1)
 
 
+def test_keywords_in_any_order_are_one_key(make, recorded):
+    @make()
+    def f(p, /, a, b=2, *, k=3):
+        recorded.append(1)
+        return p, a, b, k
+
+    assert f(0, 1) == f(0, a=1) == f(0, k=3, b=2, a=1) == f(0, 1, k=3) == (0, 1, 2, 3)
+    assert recorded == [1]
+    assert f(0, b=1, a=2) == (0, 2, 1, 3)
+    for wrong in ({"p": 0, "a": 1}, {"a": 1, "x": 2}, {"b": 1}):
+        with pytest.raises(TypeError):
+            f(0, **wrong)
+    with pytest.raises(TypeError):
+        f(0, 1, a=1)
+
+
 def test_defaults_are_those_of_the_moment():
     def f(x=1):
         return x
@@ -337,6 +353,119 @@ class TestOtherCallables:
         assert f(1) == f(x=1) == f(1, 1) == f(1, y=1) == 4
         assert recorded.count == 1
         assert str(inspect.signature(f)) == "(x, y=1)"
+
+    def test_wrappers_that_take_more_are_cached(self, make, recorded):
+        def shouts(function):
+            @functools.wraps(function)
+            def wrapper(*args, loud=False, **kwds):
+                result = function(*args, **kwds)
+                return result.upper() if loud else result
+
+            return wrapper
+
+        @make()
+        @shouts
+        def f(x, y="b"):
+            recorded.append(x)
+            return x + y
+
+        assert f("a") == f(x="a") == f("a", "b", loud=False) == "ab"
+        assert recorded.count == 1
+        assert f("a", loud=True) == f("a", y="b", loud=True) == "AB"
+        assert recorded.count == 2
+
+    def test_wrappers_that_take_anything_more_are_cached(self, make, recorded):
+        def counts(function):
+            @functools.wraps(function)
+            def wrapper(*args, **kwds):
+                recorded.append(args)
+                return function(args[0]), args[1:], kwds.get("more")
+
+            return wrapper
+
+        @make(allow_non_static_methods=True)
+        @counts
+        def f(self):
+            return 1
+
+        @make()
+        @counts
+        def g(x):
+            return x
+
+        for _ in range(2):
+            assert g(1) == (1, (), None)
+            assert g(1, 2) == (1, (2,), None)
+            assert g(1, more=2) == (1, (), 2)
+        assert recorded.count == 3
+        # Instances share, whichever way the call is bound.
+        assert f("one", 2) == f("other", 2) == (1, (2,), None)
+        assert recorded.count == 4
+
+    def test_defaults_of_a_wrapper_are_those_that_count(self, make):
+        def nine(function):
+            @functools.wraps(function)
+            def wrapper(*args, y=9, **kwds):
+                return function(*args, y=y, **kwds)
+
+            return wrapper
+
+        @make()
+        @nine
+        def f(x, y=2):
+            return x, y
+
+        assert [f(1), f(1, y=2), f(1, y=9)] == [(1, 9), (1, 2), (1, 9)]
+
+    def test_wrappers_of_methods(self, make, recorded):
+        def counts(function):
+            @functools.wraps(function)
+            def wrapper(self, x=5, *args, **kwds):
+                recorded.append(x)
+                return function(self, x, *args, **kwds.get("more", {}))
+
+            return wrapper
+
+        seen = []
+
+        def hash_func(args, kwds):
+            seen.append(kwds)
+            return str(kwds)
+
+        class Thing:
+            def method(self, x=1, y=2):
+                return x, y
+
+            plain = make(allow_non_static_methods=True)(counts(method))
+            hashed = make(allow_non_static_methods=True, hash_func=hash_func, name="h")(
+                counts(method)
+            )
+
+        one, other = Thing(), Thing()
+        # The wrapper's default is the one that counts.
+        assert one.plain() == other.plain(5) == one.plain(x=5, y=2) == (5, 2)
+        assert one.plain(1) == (1, 2)
+        assert recorded == [5, 1]
+        assert one.plain(5, more={"y": 7}) == other.plain(5, more={"y": 7}) == (5, 7)
+        assert one.plain(5, more={"y": 8}) == (5, 8)
+        assert recorded == [5, 1, 5, 5]
+        assert one.hashed(1, 3) == (1, 3)
+        assert seen == [{"x": 1, "y": 3}]
+
+    def test_wrappers_with_an_order_of_their_own(self, make):
+        def swaps(function):
+            @functools.wraps(function)
+            def wrapper(b, a):
+                return function(a, b)
+
+            return wrapper
+
+        @make()
+        @swaps
+        def f(a, b):
+            return a, b
+
+        assert [f(1, 2), f(b=2, a=1), f(2, 1)] == [(2, 1), (1, 2), (1, 2)]
 
     def test_other_decorators_above(self, make):
         @functools.lru_cache

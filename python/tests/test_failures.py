@@ -40,25 +40,50 @@ def as_nobody(run):
     assert os.waitstatus_to_exitcode(status) == 0
 
 
+def check_that_only_calls_tell(directory):
+    """Decorating says nothing, calls compute and warn once, or raise on request."""
+    runs = []
+
+    def f(x):
+        runs.append(x)
+        return x
+
+    cached = cachier.cachier(cache_dir=directory, name="f")(f)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert [cached(1), cached(1), cached(2)] == [1, 1, 2]
+    assert runs == [1, 1, 2]
+    assert [w.category for w in caught] == [cachier.CachierWarning]
+    message = str(caught[0].message)
+    assert str(directory) in message
+    assert "cause:" in message
+    assert "fix:" in message
+    assert "said once" in message
+    assert cached.precache_value(1, value_to_cache=5) == 5
+    with pytest.raises(OSError, match="fix:"):
+        cached.clear_cache()
+    assert cached._counters["store_errors"] >= 5
+
+    strict = cachier.cachier(cache_dir=directory, on_backend_error="raise")(f)
+    with pytest.raises(OSError, match="fix:"):
+        strict(1)
+    with pytest.raises(OSError, match="fix:"):
+        strict.precache_value(1, value_to_cache=5)
+
+
 def test_a_directory_that_cannot_be_made(tmp_path):
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
-    with pytest.raises(OSError, match="file") as caught:
-        cachier.cachier(cache_dir=in_the_way / "cache")
-    message = str(caught.value)
-    assert "cause:" in message
-    assert "fix:" in message
+    check_that_only_calls_tell(in_the_way / "cache")
 
 
 def test_a_directory_that_others_may_write(tmp_path):
     shared = tmp_path / "shared"
     shared.mkdir()
-    shared.chmod(0o777)
-    with pytest.raises(PermissionError) as caught:
-        cachier.cachier(cache_dir=shared)
-    message = str(caught.value)
-    assert str(shared) in message
-    assert "fix:" in message
+    (shared / "v1").mkdir()
+    for folder in (shared, shared / "v1"):
+        folder.chmod(0o777)
+    check_that_only_calls_tell(shared)
 
 
 def test_a_directory_without_permission(tmp_path):
@@ -68,12 +93,37 @@ def test_a_directory_without_permission(tmp_path):
             parent.chmod(parent.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o555)
+    as_nobody(lambda: check_that_only_calls_tell(closed / "cache"))
 
-    def run():
-        with pytest.raises(OSError, match="closed"):
-            cachier.cachier(cache_dir=closed / "cache")
 
-    as_nobody(run)
+def test_a_directory_that_becomes_usable_is_used(tmp_path):
+    directory = tmp_path / "cache"
+    directory.write_text("in the way")
+    runs = []
+    cached = cachier.cachier(cache_dir=directory, name="f")(lambda: runs.append(1) or 7)
+    with pytest.warns(cachier.CachierWarning):
+        assert cached() == 7
+    directory.unlink()
+    assert [cached(), cached()] == [7, 7]
+    assert len(runs) == 2
+
+
+def test_caching_that_is_off_touches_no_directory(run_python, tmp_path):
+    (tmp_path / "file").touch()
+    source = """
+        import sys, cachier
+        @cachier.cachier(cache_dir=sys.argv[1])
+        def f(x):
+            return x
+        print(f(1))
+    """
+    done = run_python(
+        source,
+        str(tmp_path / "file" / "cache"),
+        flags=["-Werror"],
+        env={"CACHIER_DISABLE": "1"},
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
 
 
 def test_damaged_files_are_misses(cache_dir, recorded, run_python):

@@ -270,7 +270,52 @@ def test_metrics(make, recorded):
     assert stats.hit_rate == pytest.approx(100 * 2 / 6)
     assert stats.avg_latency_ms > 0
     f.metrics.reset()
-    assert f.metrics.get_stats() == cachier.MetricSnapshot()
+    stats = f.metrics.get_stats()
+    assert (stats.total_calls, stats.avg_latency_ms) == (0, 0)
+
+
+def test_metrics_know_what_is_stored(make):
+    @make(enable_metrics=True)
+    def f(x):
+        return b"x" * x
+
+    @make(enable_metrics=True)
+    def other(x):
+        return x
+
+    def sizes():
+        stats = f.metrics.get_stats()
+        return stats.entry_count, stats.total_size_bytes
+
+    assert sizes() == (0, 0)
+    f(1000), f(2000), f(1000), other(1)
+    count, size = sizes()
+    assert count == 2
+    assert 3000 <= size < 3100
+    f.metrics.reset()
+    assert sizes() == (count, size)
+    f.clear_cache()
+    assert sizes() == (0, 0)
+
+
+def test_metrics_of_what_has_no_stored_form():
+    @cachier.cachier(backend="memory", enable_metrics=True)
+    def f():
+        return lambda: 1
+
+    f()
+    stats = f.metrics.get_stats()
+    assert (stats.entry_count, stats.total_size_bytes) == (1, 0)
+
+
+def test_metrics_of_a_store_that_cannot_be_opened(tmp_path):
+    (tmp_path / "file").touch()
+
+    @cachier.cachier(cache_dir=tmp_path / "file", enable_metrics=True)
+    def f():
+        return 1
+
+    assert f.metrics.get_stats().entry_count == 0
 
 
 def test_metrics_by_themselves():

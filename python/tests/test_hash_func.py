@@ -143,3 +143,17 @@ def test_by_position():
 def test_not_callable():
     with pytest.raises(TypeError, match="hash_func must be callable"):
         cachier.cachier(hash_func=3)
+
+
+def test_a_keyword_named_like_a_positional_only_parameter(make, seen):
+    def hash_func(args, kwds):
+        seen.append(kwds)
+        return tuple(kwds.items())
+
+    @make(hash_func=hash_func)
+    def f(x, /, **more):
+        return x, more
+
+    assert f(1, x=2) == (1, {"x": 2})
+    assert f(3, x=2) == (3, {"x": 2})
+    assert seen[-1] == {"__kwargs_x__": 2, "x": 3}

@@ -68,8 +68,120 @@ def test_local_functions_are_told_by_plain_closure_values():
 
     for one, other in [(1, 2), ("a", "b"), ((1, "a"), (1, "b")), (None, False)]:
         assert id_of(factory(one)) == id_of(factory(one)) != id_of(factory(other))
-    assert id_of(factory([1])) == id_of(factory([2]))  # not plain: not part of the id
+    assert id_of(factory([1])) == id_of(factory([1])) != id_of(factory([2]))
     assert id_of(factory(1)) != id_of(factory(1.0)) != id_of(factory(True))
+
+
+class Opaque:
+    """What has no key."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __reduce__(self):
+        raise TypeError("not to be taken apart")
+
+
+def test_what_has_no_key_tells_functions_of_this_process_apart(cache_dir):
+    def factory(kept):
+        def inner(x):
+            return kept.value + x
+
+        return inner
+
+    def cached(kept):
+        with pytest.warns(cachier.CachierWarning, match="(?s)Opaque.*name="):
+            return cachier.cachier(cache_dir=cache_dir)(factory(kept))
+
+    one, two = Opaque(1), Opaque(2)
+    assert [cached(one)(10), cached(two)(10)] == [11, 12]
+    assert cached(one)._function_id == cached(one)._function_id
+    seen = set()
+    for _ in range(20):  # addresses are used again, what told them apart is not
+        seen.add(cached(Opaque(3))._function_id)
+    assert len(seen) == 20
+    named = cachier.cachier(cache_dir=cache_dir, name="mine")(factory(one))
+    assert named(10) == 11
+
+
+def test_what_has_no_key_is_told_apart_in_other_processes(run_python, cache_dir):
+    source = """
+        import os, sys, threading, warnings, cachier
+        warnings.simplefilter("ignore")
+        def cached(lock):
+            @cachier.cachier(cache_dir=sys.argv[1])
+            def inner():
+                lock
+            return inner
+        kept = threading.Lock()
+        print(cached(kept)._function_id)
+        sys.stdout.flush()
+        child = os.fork()
+        print(child == 0 and cached(kept)._function_id)
+        print(cached(threading.Lock())._function_id)
+        sys.stdout.flush()
+        if child:
+            os.waitpid(child, 0)
+    """
+    lines = [run_python(source, cache_dir).stdout.split() for _ in range(2)]
+    lines = [[line for line in process if line != "False"] for process in lines]
+    assert all(len(process) == 4 for process in lines)
+    # The child of a fork knows the objects of its parent.
+    assert [len(set(process)) for process in lines] == [3, 3]
+    assert not set(lines[0]) & set(lines[1])
+
+
+def test_closures_over_functions_and_cached_functions():
+    def factory(used):
+        def inner(x):
+            return used(x)
+
+        return inner
+
+    def plus(n):
+        return lambda x: x + n
+
+    assert id_of(factory(plus(1))) == id_of(factory(plus(1)))
+    assert id_of(factory(plus(1))) != id_of(factory(plus(2)))
+    cached = [cachier.cachier(backend="memory")(plus(n)) for n in (1, 1, 2)]
+    one, same, other = (id_of(factory(function)) for function in cached)
+    assert one == same != other
+
+
+def test_functions_that_know_themselves(cache_dir):
+    def fib(n):
+        return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+    assert cachier.cachier(cache_dir=cache_dir)(fib)(10) == 55
+
+
+def test_wrappers_of_local_functions_are_told_by_their_closures_too(cache_dir):
+    import functools
+
+    def times(n):
+        def decorate(function):
+            @functools.wraps(function)
+            def wrapper(*args, **kwds):
+                return n * function(*args, **kwds)
+
+            return wrapper
+
+        return decorate
+
+    def f(x):
+        return x
+
+    two, three = (cachier.cachier(cache_dir=cache_dir)(times(n)(f)) for n in (2, 3))
+    assert [two(5), three(5), two(5), three(5)] == [10, 15, 10, 15]
+
+
+def test_objects_without_names_are_refused(cache_dir):
+    import operator
+
+    with pytest.raises(TypeError, match='name="'):
+        cachier.cachier(cache_dir=cache_dir)(operator.itemgetter(1))
+    first = cachier.cachier(cache_dir=cache_dir, name="first")(operator.itemgetter(0))
+    assert first("ab") == "a"
 
 
 @pytest.mark.pickle
@@ -93,7 +205,7 @@ def test_the_digest_of_code_does_not_depend_on_the_process(run_python):
             def inner(x, y=frozenset({1, 2})):
                 return x in {"p", "q", "r"} and [n for n in names if n]
             return inner
-        print(_core.code_digest(outer()), _core.code_digest(lambda: "text"))
+        print(_core.code_digest((outer(),)), _core.code_digest((lambda: "text",)))
     """
     found = {run_python(source, env={"PYTHONHASHSEED": s}).stdout for s in "012"}
     assert len(found) == 1
@@ -101,7 +213,8 @@ def test_the_digest_of_code_does_not_depend_on_the_process(run_python):
 
 def test_line_numbers_and_files_do_not_matter(run_python):
     source = (
-        "from cachier import _core\n{}f = lambda x: x + 1\nprint(_core.code_digest(f))"
+        "from cachier import _core\n{}f = lambda x: x + 1\n"
+        "print(_core.code_digest((f,)))"
     )
     one = run_python(source.format(""), name="one.py").stdout
     other = run_python(source.format("\n\n\n"), name="other.py").stdout
@@ -128,6 +241,40 @@ def test_scripts_keep_their_identity_and_do_not_share(run_python, cache_dir, tmp
     assert first == f"runs\np1 {where}\n"
     assert again == f"p1 {where}\n"
     assert other.startswith("runs\np2 ")
+
+
+WRAPPED = """
+    import functools, sys
+    from cachier import cachier
+    from lib import around
+    @cachier(cache_dir=sys.argv[1])
+    @WRAPPER
+    def totals(path):
+        return path + "{}"
+    print(totals("p"), totals._function_id)
+"""
+
+
+@pytest.mark.pickle
+@pytest.mark.parametrize("wrapper", ["around", "functools.lru_cache(None)"])
+def test_wrapped_functions_of_scripts_do_not_share(
+    run_python, cache_dir, tmp_path, wrapper
+):
+    (tmp_path / "lib.py").write_text(
+        textwrap.dedent("""
+            import functools
+            def around(function):
+                @functools.wraps(function)
+                def wrapper(*args, **kwds):
+                    return function(*args, **kwds)
+                return wrapper
+        """)
+    )
+    source = WRAPPED.replace("WRAPPER", wrapper)
+    for n, name in enumerate(["one.py", "two.py"]):
+        out = run_python(source.format(n), cache_dir, name=name).stdout
+        where = f"cachier:{tmp_path.resolve()}/{name}.totals(path)"
+        assert out == f"p{n} {where}\n"
 
 
 @pytest.mark.pickle
@@ -168,4 +315,4 @@ def test_code_without_a_file_is_told_by_its_code(tmp_path):
 
 def test_code_digest_needs_code():
     with pytest.raises(TypeError):
-        _core.code_digest(len)
+        _core.code_digest((len,))

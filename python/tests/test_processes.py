@@ -13,6 +13,8 @@ import cachier
 pytestmark = [
     pytest.mark.pickle,
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+    # Functions here wait for events of the tests around them.
+    pytest.mark.filterwarnings("ignore:.*cannot be part of a key"),
 ]
 
 LONG = 60

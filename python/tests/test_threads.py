@@ -11,6 +11,9 @@ import pytest
 
 import cachier
 
+# Functions here wait for events of the tests around them.
+pytestmark = pytest.mark.filterwarnings("ignore:.*cannot be part of a key")
+
 CALLERS = 16
 LONG = 30  # seconds: what should not take any time at all
 
@@ -539,6 +542,48 @@ class TestExit:
         """
         for _ in range(3):
             done = run_python(source, backend, cache_dir)
+            assert (done.stdout, done.stderr) == ("", "")
+
+    #: Each leaves threads inside calls that run Python code of the program's while the
+    #: interpreter goes: keys, hash functions, refreshes, metrics, finalizers, imports.
+    AT_EXIT = """
+        import sys, threading, time
+        from datetime import timedelta
+        import cachier
+        class Key:
+            def __init__(self, n):
+                self.n = n
+            def __cachier_key__(self):
+                return sum(self.n for _ in range(50))
+            def __del__(self):
+                sum(range(50))
+        def hash_func(args, kwds):
+            return sum(kwds["key"].n for _ in range(50))
+        options = dict(backend=sys.argv[1], cache_dir=sys.argv[2],
+                       stale_after=timedelta(0), next_time=True, enable_metrics=True)
+        @cachier.cachier(**options)
+        def f(key):
+            return [Key(n) for n in range(3)]
+        @cachier.cachier(hash_func=hash_func, **options)
+        def g(key):
+            return [1]
+        started = threading.Barrier(7)
+        def loop(n):
+            started.wait()
+            while True:
+                cachier.get_global_params().allow_none = n % 2 == 0
+                f(Key(n % 7)); g(key=Key(n % 5)); n += 1
+        for n in range(6):
+            threading.Thread(target=loop, args=[n], daemon=True).start()
+        started.wait()
+        time.sleep(float(sys.argv[3]))
+    """
+
+    def test_daemon_threads_in_code_of_the_programs(
+        self, run_python, backend, cache_dir
+    ):
+        for n in range(8):
+            done = run_python(self.AT_EXIT, backend, cache_dir, str(0.005 * n))
             assert (done.stdout, done.stderr) == ("", "")
 
     def test_calls_at_exit(self, run_python, backend, cache_dir):
