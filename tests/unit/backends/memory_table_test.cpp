@@ -293,7 +293,8 @@ TEST(EqualBytes, LooksAtEachByte) {
     const std::string one = test::random_bytes(size, size);
     std::string other = one;
     const auto equal = [&] {
-      return containers::equal_bytes(as_bytes(one).data(), as_bytes(other).data(), size);
+      return containers::equal_bytes(as_bytes(one).data(), as_bytes(other).data(),
+                                     size);
     };
     EXPECT_TRUE(equal()) << size;
     for (std::size_t at = 0; at < size; ++at) {
