@@ -44,7 +44,9 @@ def place_of(function: Callable[..., Any]) -> tuple[str, bool]:
     Of what is behind all wrappers: they may come from anywhere.
     """
     inner = _layers(function)[-1]
-    module = str(getattr(inner, "__module__", None) or "builtins")
+    owner = getattr(inner, "__objclass__", None)  # of a method written in C
+    module = getattr(inner, "__module__", None) or getattr(owner, "__module__", None)
+    module = str(module or "builtins")
     if module in _MAIN:
         names = getattr(inner, "__globals__", {})
         if names.get("__name__") not in _MAIN:

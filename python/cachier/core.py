@@ -483,6 +483,12 @@ def _unbound(
         return function, None, None
     if isinstance(function, types.MethodType):
         return function.__func__, (function.__self__,), None
+    if isinstance(function, types.BuiltinMethodType):
+        instance = function.__self__
+        method = getattr(type(instance), function.__name__, None)
+        if isinstance(method, types.MethodDescriptorType):
+            return method, (instance,), None
+        return function, None, None
     if hasattr(function, "func") and hasattr(function, "keywords"):
         import functools
 

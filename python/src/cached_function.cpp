@@ -153,7 +153,7 @@ PyObject* clear_being_calculated(PyObject* self, PyObject*) {
 }
 
 /// How many entries the function has, and their bytes together.
-PyObject* measure(PyObject* self, PyObject*) {
+PyObject* measure(PyObject* self, PyObject*) try {
   Cached& cached = cached_of(self);
   if (const std::optional<Error> failure = cached.open()) return raise_error(*failure);
   unsigned long long count = 0;
@@ -181,6 +181,8 @@ PyObject* measure(PyObject* self, PyObject*) {
     from = std::move(page->next);
   } while (!from.empty());
   return Py_BuildValue("KK", count, bytes);
+} catch (const std::bad_alloc&) {
+  return PyErr_NoMemory();
 }
 
 PyObject* cache_dpath(PyObject* self, PyObject*) {

@@ -317,6 +317,12 @@ class TestOtherCallables:
         one, two = decorator(Adder(1).add), decorator(Adder(2).add)
         assert (one(10), two(10), one(x=10)) == (11, 12, 11)
 
+    def test_bound_methods_of_builtin_types_too(self, make):
+        # One decorator, for it is what shares in memory.
+        decorate = make()
+        one, other = decorate("abc".find), decorate("xab".find)
+        assert [one("a"), other("a"), one("a"), other("a")] == [0, 1, 0, 1]
+
     def test_callable_objects(self, make):
         class Adder:
             def __init__(self, n):
