@@ -47,21 +47,23 @@ def place_of(function: Callable[..., Any]) -> tuple[str, bool]:
     owner = getattr(inner, "__objclass__", None)  # of a method written in C
     module = getattr(inner, "__module__", None) or getattr(owner, "__module__", None)
     module = str(module or "builtins")
-    if module in _MAIN:
-        names = getattr(inner, "__globals__", {})
-        if names.get("__name__") not in _MAIN:
-            # Written in C, or made to look like a function of the program.
-            names = vars(sys.modules["__main__"])
-        spec = names.get("__spec__")
-        if spec is not None:
-            return str(spec.name), True
-        file = names.get("__file__")
-        if file is not None:
-            return os.path.realpath(file), True
-        return "__main__", False
+    # What is typed, piped in or made from a text can be anything at any time.
     code = getattr(inner, "__code__", None)
-    file = code.co_filename if code is not None else ""
-    return module, not (file.startswith("<") and not file.startswith("<frozen"))
+    written = code.co_filename if code is not None else ""
+    in_file = not written.startswith("<") or written.startswith("<frozen")
+    if module not in _MAIN:
+        return module, in_file
+    names = getattr(inner, "__globals__", {})
+    if names.get("__name__") not in _MAIN:
+        # Written in C, or made to look like a function of the program.
+        names = vars(sys.modules["__main__"])
+    spec = names.get("__spec__")
+    if spec is not None:
+        return str(spec.name), in_file
+    file = names.get("__file__")
+    if file is not None and not file.startswith("<"):
+        return os.path.realpath(file), in_file
+    return "__main__", False
 
 
 def function_id(

@@ -300,17 +300,23 @@ def test_code_without_a_file_is_told_by_its_code(tmp_path):
     import subprocess
     import sys
 
-    def run(body):
+    def run(body, *, piped):
         source = (
             "import cachier\n@cachier.cachier(backend='memory')\n"
             f"def f(x): return {body}\nprint(f._function_id)"
         )
         return subprocess.run(
-            [sys.executable, "-c", source], capture_output=True, text=True, check=True
+            [sys.executable, *(["-"] if piped else ["-c", source])],
+            input=source if piped else None,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
 
-    assert run("x + 1") == run("x + 1") != run("x + 2")
-    assert run("x + 1").startswith("cachier:__main__.f#")
+    for piped in (False, True):
+        first = run("x + 1", piped=piped)
+        assert first == run("x + 1", piped=piped) != run("x + 2", piped=piped)
+        assert first.startswith("cachier:__main__.f#")
 
 
 def test_code_digest_needs_code():

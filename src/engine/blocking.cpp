@@ -277,24 +277,18 @@ class BlockingDriver {
       }
       return machine_.put_ended(Put::unstorable);
     }
-    Change change = machine_.change();
-    // An empty answer that does not count here is stored for those to whom it does. To
-    // those who wait it is as good as none: it is handed over like what cannot be
-    // stored, before the put wakes them, and the claim outlives the put.
-    const bool empty = value->is_none() && !policy_.allow_none && machine_.claimed();
-    if (empty) {
-      hand_over();
-      change.token.reset();
-      change.basis = machine_.token().basis;
+    if (value->is_none() && !policy_.allow_none) {
+      machine_.is_empty();
+      // Before the put wakes those who wait.
+      if (machine_.keeps_claim()) hand_over();
     }
+    Change change = machine_.change();
     change.value = std::move(*value);
     const Result<Version> stored = store_->commit(id_, change, soon());
     if (stored) {
       work_.on(Step::stored);
-      return machine_.put_ended(empty ? Put::unstorable : Put::stored);
+      return machine_.put_ended(Put::stored, *stored);
     }
-    if (empty && stored.error() == ErrorCode::claim_lost)
-      return machine_.put_ended(Put::unstorable);
     if (stored.error() == ErrorCode::claim_lost) {
       count(counters_.lost_claims);
       return machine_.put_ended(Put::lost);

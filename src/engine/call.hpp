@@ -168,7 +168,18 @@ class Call {
     return Do::put;
   }
 
-  [[nodiscard]] Do put_ended(Put how) noexcept {
+  /// Before `put`: the result is an empty answer that does not count for those who
+  /// wait. It is stored for those to whom it does, and is to be handed over before; the
+  /// claim outlives the put, so that its end can say that nothing is to be waited for.
+  void is_empty() noexcept { keeps_claim_ = store_how_ == Store::claimed; }
+
+  /// `version`: of what was stored.
+  [[nodiscard]] Do put_ended(Put how, const Version& version = {}) noexcept {
+    if (keeps_claim_) {
+      if (how == Put::stored) token_.basis.version = version;
+      outcome_ = Outcome::not_storable;
+      return Do::release;
+    }
     const bool claim_ended = how == Put::stored || how == Put::lost;
     if (claim_ended || store_how_ != Store::claimed) return Do::give_own;
     outcome_ = Outcome::not_storable;
@@ -188,7 +199,11 @@ class Call {
     change.kind = Change::Kind::put;
     switch (store_how_) {
       case Store::claimed:
-        change.token = token_;
+        if (keeps_claim_) {
+          change.basis = token_.basis;
+        } else {
+          change.token = token_;
+        }
         break;
       case Store::if_unchanged:
         change.basis = token_.basis;
@@ -207,6 +222,8 @@ class Call {
   [[nodiscard]] const Token& token() const noexcept { return token_; }
   /// Whether this call holds the claim of its token.
   [[nodiscard]] bool claimed() const noexcept { return store_how_ == Store::claimed; }
+  /// Whether its put leaves it the claim.
+  [[nodiscard]] bool keeps_claim() const noexcept { return keeps_claim_; }
   [[nodiscard]] bool attending() const noexcept { return attending_; }
   /// Whether looks of this call are to ask for the claim.
   [[nodiscard]] bool wants_claim() const noexcept { return !wants_.overwrite; }
@@ -224,6 +241,7 @@ class Call {
 
   Wants wants_;
   bool attending_ = false;
+  bool keeps_claim_ = false;
   Store store_how_ = Store::no;
   Outcome outcome_ = Outcome::none;
   Token token_;

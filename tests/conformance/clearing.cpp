@@ -176,6 +176,26 @@ TEST_P(StoreConformance, NobodyNeedsAClaimForWhatCannotBeStored) {
   }
 }
 
+TEST_P(StoreConformance, AnOwnerMayStoreBesideItsClaimAndThenSayThatNothingCounts) {
+  Token token = claim(alpha());
+  Change change;
+  change.value = subject_->value_of("empty");
+  change.value.set_none(true);
+  change.basis = token.basis;
+  const Result<Version> stored = store_->commit(alpha().id(), change, soon());
+  ASSERT_TRUE(stored) << stored.error().message();
+  EXPECT_EQ(look(alpha()).claim, Look::Claim::busy);
+
+  token.basis.version = *stored;
+  ASSERT_TRUE(release(alpha(), token, Outcome::not_storable));
+  const Look answer = look(alpha());
+  EXPECT_EQ(answer.outcome, Outcome::not_storable);
+  EXPECT_EQ(answer.claim, Look::Claim::none);
+  Ask ask;
+  ask.allow_none = true;
+  EXPECT_TRUE(look(alpha(), ask).fresh);
+}
+
 TEST_P(StoreConformance, AnOutcomeDoesNotHideAStaleEntry) {
   stored(alpha(), "old");
   ASSERT_TRUE(release(alpha(), claim(alpha(), never_fresh()), Outcome::not_storable));

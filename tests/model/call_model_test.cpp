@@ -31,10 +31,10 @@ Options with(StoreKind store, std::initializer_list<Fault> faults,
 constexpr StoreKind kSeesDeath{.leases = false};
 constexpr StoreKind kLeases{.leases = true};
 
-constexpr auto kAllFaults = {Fault::crash,     Fault::lease_ends, Fault::reply_lost,
-                             Fault::put_fails, Fault::unstorable, Fault::throws,
-                             Fault::times_out, Fault::clear,      Fault::clear_claims,
-                             Fault::erase,     Fault::ages};
+constexpr auto kAllFaults = {Fault::crash,        Fault::lease_ends, Fault::reply_lost,
+                             Fault::put_fails,    Fault::unstorable, Fault::empty,
+                             Fault::throws,       Fault::times_out,  Fault::clear,
+                             Fault::clear_claims, Fault::erase,      Fault::ages};
 
 template <Rules kRules = Rules{}>
 void expect_sound(const char* name, const Options& options) {
@@ -67,6 +67,14 @@ TEST(CallModel, EntriesComeAndGo) {
     expect_sound("clearing_unstorable",
                  with(store, {Fault::clear, Fault::erase, Fault::unstorable,
                               Fault::put_fails, Fault::crash}));
+  }
+}
+
+TEST(CallModel, EmptyAnswersDoNotCount) {
+  for (const StoreKind store : {kSeesDeath, kLeases}) {
+    expect_sound("empty", with(store, {Fault::empty, Fault::clear, Fault::erase,
+                                       Fault::crash, Fault::lease_ends}));
+    expect_sound("empty_twice", with(store, {Fault::empty, Fault::times_out}, 2));
   }
 }
 

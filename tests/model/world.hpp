@@ -32,6 +32,7 @@ enum class Fault : std::uint8_t {
   reply_lost,    ///< the store did it, the caller hears of a failure
   put_fails,     ///< the store cannot store
   unstorable,    ///< the result has no stored form
+  empty,         ///< the result is an empty answer, which does not count
   throws,        ///< the function throws
   times_out,     ///< a waiter has waited long enough
   clear,         ///< all entries of the function are cleared
@@ -40,7 +41,7 @@ enum class Fault : std::uint8_t {
   ages,          ///< the entry becomes stale
   forks,         ///< the function forks, and both sides return
 };
-inline constexpr std::size_t kFaults = 12;
+inline constexpr std::size_t kFaults = 13;
 
 /// What holds for every reachable state: the promises of `docs/engine.md`, by number.
 enum class Broken : std::uint8_t {
@@ -164,6 +165,7 @@ class World {
       if (!m.present || m.done) continue;
       const Change change = m.call.change();
       sink(static_cast<int>(m.next) | m.word << 8);
+      sink(m.call.keeps_claim());
       sink(change.token.has_value() | change.basis.has_value() << 1 |
            change.epoch.has_value() << 2 | static_cast<int>(m.call.outcome()) << 3 |
            m.process << 5);
@@ -256,7 +258,7 @@ class World {
     if (owns(i)) owner_ = kNobody;
   }
 
-  bool put(std::size_t i) {
+  bool put(std::size_t i, bool empty = false) {
     const Machine<kRules>& machine = machines_[i];
     const Change change = machine.call.change();
     const Basis now{epoch_, {{version_, 0, 0}}};
@@ -282,7 +284,7 @@ class World {
         note(Broken::cleared_value_stored);
       }
       if (only_later && machine.puts_seen != puts_) note(Broken::newer_value_replaced);
-      stored_ = true;
+      stored_ = !empty;
       stale_ = false;
       outcome_ = Outcome::none;
       ++version_;
@@ -492,6 +494,17 @@ class World {
       world.spend(Fault::put_fails);
       ended(world, Put::failed);
     }
+    if (may(Fault::empty) && machines_[i].call.claimed()) {
+      World world = *this;
+      world.spend(Fault::empty);
+      world.machines_[i].call.is_empty();
+      world.hand_over(i);
+      const bool stored = world.put(i, true);
+      const Version version{{world.version_, 0, 0}};
+      Machine<kRules>& mine = world.machines_[i];
+      world.go(mine, mine.call.put_ended(stored ? Put::stored : Put::lost, version));
+      step(world);
+    }
     World world = *this;
     const bool stored = world.put(i);
     if (kind_.leases && may(Fault::reply_lost)) {
@@ -507,7 +520,8 @@ class World {
     World world = *this;
     Machine<kRules>& mine = world.machines_[i];
     const Outcome outcome = mine.call.outcome();
-    if (outcome != Outcome::none) world.hand_over(i);
+    // An empty answer has been handed over before.
+    if (outcome != Outcome::none && !mine.call.keeps_claim()) world.hand_over(i);
     if (outcome == Outcome::not_storable && world.owns(i)) world.outcome_ = outcome;
     world.end_claim(i);
     world.go(mine, mine.call.released());
