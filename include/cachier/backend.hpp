@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,10 @@ struct StoreSpec {
   /// For the local store; empty: `default_cache_dir()`. `~` is expanded.
   std::string cache_dir = {};
   /// For the local store: how much of what it has read a process remembers, so that it
-  /// need not be read again while it stays as it is; 0: nothing. Of those who open a
-  /// directory in one process, the first decides.
-  std::size_t near_cache_bytes = std::size_t{64} << 20;
+  /// need not be read again while it stays as it is; 0: nothing. Empty: the environment
+  /// variable `CACHIER_NEAR_CACHE_BYTES`, else 64 MiB. Of those who open a directory in
+  /// one process, the first decides.
+  std::optional<std::size_t> near_cache_bytes = {};
 };
 
 /// The store of this spec. Local stores of one directory are one object per process;
@@ -30,7 +32,8 @@ struct StoreSpec {
 /// `"memory"` is a new one. Opening touches the disk only as far as needed to say that
 /// it cannot work; what is missing is made on first use. Thread-safe.
 ///
-/// Errors: `invalid_argument` for a backend that nobody knows, `refused` for a
+/// Errors: `invalid_argument` for a backend that nobody knows and a variable that is no
+/// number of bytes, `refused` for a
 /// directory that is not ours to use, `unavailable` for one that cannot be made or
 /// opened now.
 CACHIER_API Result<std::shared_ptr<Store>> open_store(const StoreSpec& spec);

@@ -22,7 +22,7 @@ struct Options {
   /// `~` is expanded. Made when it is needed, for this user alone.
   std::string cache_dir = {};
   /// For the local store: `StoreSpec::near_cache_bytes`.
-  std::size_t near_cache_bytes = std::size_t{64} << 20;
+  std::optional<std::size_t> near_cache_bytes = {};
   /// Namespace of the stored keys.
   std::string key_prefix = "cachier";
   /// Salts the function's id: bump it when the function gives other answers than

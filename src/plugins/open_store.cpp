@@ -5,6 +5,8 @@
 #include <cachier/backend.hpp>
 
 #include <array>
+#include <charconv>
+#include <cstdlib>
 #include <string_view>
 #include <utility>
 
@@ -13,10 +15,28 @@ namespace {
 
 using Opened = Result<std::shared_ptr<Store>>;
 
+constexpr std::size_t kNearCacheBytes = std::size_t{64} << 20;
+
+Result<std::size_t> near_cache_bytes(const StoreSpec& spec) {
+  if (spec.near_cache_bytes) return *spec.near_cache_bytes;
+  constexpr const char* kName = "CACHIER_NEAR_CACHE_BYTES";
+  const char* const set = std::getenv(kName);
+  if (set == nullptr || *set == '\0') return kNearCacheBytes;
+  const std::string_view text = set;
+  std::size_t bytes = 0;
+  const auto [end, error] = std::from_chars(text.begin(), text.end(), bytes);
+  if (error == std::errc() && end == text.end()) return bytes;
+  return Error(ErrorCode::invalid_argument,
+               std::string("cannot use ") + kName + "='" + set + "'",
+               "it is not a number of bytes", "set it to digits only, or not at all");
+}
+
 Opened open_local(const StoreSpec& spec) {
+  const auto bytes = near_cache_bytes(spec);
+  if (!bytes) return bytes.error();
   return open_local_store(spec.cache_dir.empty() ? default_cache_dir()
                                                  : plugins::expand_user(spec.cache_dir),
-                          spec.near_cache_bytes);
+                          *bytes);
 }
 
 Opened open_memory(const StoreSpec&) { return make_memory_store(); }

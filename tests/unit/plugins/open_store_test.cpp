@@ -107,6 +107,25 @@ TEST(OpenStore, GivesOneObjectForOneDirectory) {
   std::filesystem::remove_all(directory);
 }
 
+TEST(OpenStore, TakesTheSizeOfTheNearCacheFromTheEnvironment) {
+  const auto directory =
+      (std::filesystem::path(testing::TempDir()) / "cachier-near-cache-test").string();
+  for (const char* number : {"0", "1000000", ""}) {
+    const Variable bytes("CACHIER_NEAR_CACHE_BYTES", number);
+    EXPECT_TRUE(open_store({.cache_dir = directory})) << number;
+  }
+  for (const char* text : {"64 MB", "-1", "x", "99999999999999999999"}) {
+    const Variable bytes("CACHIER_NEAR_CACHE_BYTES", text);
+    const auto opened = open_store({.cache_dir = directory});
+    ASSERT_FALSE(opened) << text;
+    EXPECT_EQ(opened.error(), ErrorCode::invalid_argument);
+    EXPECT_THAT(opened.error().message(),
+                AllOf(HasSubstr("CACHIER_NEAR_CACHE_BYTES"), HasSubstr(text)));
+    EXPECT_TRUE(open_store({.cache_dir = directory, .near_cache_bytes = 0}));
+  }
+  std::filesystem::remove_all(directory);
+}
+
 TEST(OpenStore, SaysWhichBackendsThereAre) {
   const auto opened = open_store({.backend = "memroy", .cache_dir = {}});
   ASSERT_FALSE(opened);
