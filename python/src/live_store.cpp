@@ -160,10 +160,12 @@ Result<Version> LiveStore::commit(const Id& id, const Change& change,
         break;
       }
       case Change::Kind::release:
+        if (!change.token) return ErrorCode::claim_lost;
         version = table_.release(id, *change.token, change.outcome, now());
         break;
       case Change::Kind::renew:
-        break;  // claims hold until they are given back
+        return Error(ErrorCode::unsupported, "cannot renew a claim in memory",
+                     "its claims have no lease: they hold until they are given back");
       case Change::Kind::erase:
         version = table_.erase(id, removed);
         break;
