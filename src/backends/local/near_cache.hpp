@@ -64,7 +64,7 @@ class NearCache {
   };
   static constexpr std::size_t kShards = 64;
   /// The part of the bound that one value may have.
-  static constexpr std::size_t kLargestPart = 16;
+  static constexpr std::size_t kLargestPart = 4;
 
   [[nodiscard]] Shard& shard_of(const Digest& digest) noexcept {
     return shards_[digest.high % kShards];

@@ -82,7 +82,7 @@ TEST(NearCache, StaysWithinItsBoundAndKeepsWhatIsAskedFor) {
 TEST(NearCache, ValuesThatWouldDriveEverythingOutAreNotKept) {
   NearCache cache(1 << 20);
   const Call call("k");
-  cache.remember(call.id, 2, 0, entry_of(std::string(1 << 17, 'x')));
+  cache.remember(call.id, 2, 0, entry_of(std::string(1 << 19, 'x')));
   EXPECT_FALSE(cache.find(call.id, 2));
   NearCache none(0);
   none.remember(call.id, 2, 0, entry_of(""));
