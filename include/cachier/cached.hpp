@@ -153,19 +153,20 @@ class Cached<F, std::tuple<P...>> {
   /// or by running the function. What the function throws reaches the caller and is not
   /// stored.
   Handed operator()(const std::remove_cvref_t<P>&... args) const {
-    return answer(state_->defaults, args...);
+    return answer(state_->defaults, state_->ask, args...);
   }
 
   /// The same with options for this call.
   Handed call(const CallOptions& options, const std::remove_cvref_t<P>&... args) const {
-    return answer(state_->policy_of(options), args...);
+    const engine::Policy policy = state_->policy_of(options);
+    return answer(policy, State::ask_of(policy), args...);
   }
 
   /// The result, shared instead of copied; from a memory store without any copy.
   std::shared_ptr<const Result> get(const std::remove_cvref_t<P>&... args) const {
     const CallKey key(*state_, args...);
     if (state_->live && caching_enabled()) {
-      if (auto hit = quick_hit(state_->defaults, key)) return hit;
+      if (auto hit = quick_hit(state_->ask, key)) return hit;
     }
     Work work(state_, args...);
     run(state_->defaults, key, work);
@@ -175,9 +176,7 @@ class Cached<F, std::tuple<P...>> {
   /// What is stored and fresh, if anything; computes nothing and waits for nobody.
   std::optional<Handed> peek(const std::remove_cvref_t<P>&... args) const {
     const CallKey key(*state_, args...);
-    const engine::Policy& policy = state_->defaults;
-    Ask ask = state_->ask_of(policy);
-    auto look = state_->store->look(key.id, ask, state_->soon());
+    auto look = state_->store->look(key.id, state_->ask, state_->soon());
     if (!look || !look->fresh) return std::nullopt;
     Work work(state_, args...);
     if (!work.accept(*look->entry)) return std::nullopt;
@@ -243,6 +242,7 @@ class Cached<F, std::tuple<P...>> {
     const Function* function = nullptr;
     std::shared_ptr<Store> store;
     engine::Policy defaults;
+    Ask ask;            ///< for a hit, by the defaults
     bool live = false;  ///< the store keeps objects
     bool count_hits = false;
     bool hash_keys = false;  ///< keys are stored as SHA-256
@@ -291,14 +291,18 @@ class Cached<F, std::tuple<P...>> {
    private:
     static Bytes written(cbor::Writer& writer, const std::remove_cvref_t<P>&... args) {
       encode_call(writer, args...);
-      if (writer.size() > kMaxKeySize) {
-        throw Exception(Error(ErrorCode::too_large, "cannot make a key of this call",
-                              "its arguments have " + std::to_string(writer.size()) +
-                                  " bytes, more than " + std::to_string(kMaxKeySize),
-                              "leave large ones out with cachier::ignored, or give a "
-                              "key_encoder that hashes them"));
+      if (writer.size() > kMaxKeySize) [[unlikely]] {
+        refuse(writer.size());
       }
       return writer.view();
+    }
+
+    [[noreturn]] static void refuse(std::size_t size) {
+      throw Exception(Error(ErrorCode::too_large, "cannot make a key of this call",
+                            "its arguments have " + std::to_string(size) +
+                                " bytes, more than " + std::to_string(kMaxKeySize),
+                            "leave large ones out with cachier::ignored, or give a "
+                            "key_encoder that hashes them"));
     }
   };
 
@@ -524,7 +528,7 @@ class Cached<F, std::tuple<P...>> {
 
   explicit Cached(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
-  Handed answer(const engine::Policy& policy,
+  Handed answer(const engine::Policy& policy, const Ask& ask,
                 const std::remove_cvref_t<P>&... args) const {
     const CallKey key(*state_, args...);
     if (state_->live && !policy.skip && !policy.overwrite && caching_enabled()) {
@@ -533,15 +537,21 @@ class Cached<F, std::tuple<P...>> {
         const auto plain_copy = [](const void* object, void* to) noexcept {
           ::new (to) Result(*static_cast<const Result*>(object));
         };
-        if (state_->store->copy_fresh(key.id, State::ask_of(policy), plain_copy,
-                                      copy)) {
+        if (state_->store->copy_fresh(key.id, ask, plain_copy, copy)) {
           count_hit();
           return *std::launder(reinterpret_cast<const Result*>(copy));
         }
       } else if constexpr (std::same_as<Handed, Result>) {
-        if (const auto hit = quick_hit(policy, key)) return *hit;
+        if (const auto hit = quick_hit(ask, key)) return *hit;
       }
     }
+    return answer_by_engine(policy, key, args...);
+  }
+
+  /// Apart, so that a quick hit pays nothing for it.
+  [[gnu::noinline]] Handed answer_by_engine(
+      const engine::Policy& policy, const CallKey& key,
+      const std::remove_cvref_t<P>&... args) const {
     Work work(state_, args...);
     run(policy, key, work);
     return work.take();
@@ -555,9 +565,8 @@ class Cached<F, std::tuple<P...>> {
 
   /// A fresh live object, found without any of the machinery. Precondition: the store
   /// keeps live objects, and this call is to be answered from it.
-  std::shared_ptr<const Result> quick_hit(const engine::Policy& policy,
-                                          const CallKey& key) const {
-    auto look = state_->store->look(key.id, State::ask_of(policy), Deadline::max());
+  std::shared_ptr<const Result> quick_hit(const Ask& ask, const CallKey& key) const {
+    auto look = state_->store->look(key.id, ask, Deadline::max());
     if (!look || !look->fresh) return nullptr;
     count_hit();
     return std::static_pointer_cast<const Result>(look->entry->value.take_object());
@@ -635,6 +644,7 @@ requires Cacheable<std::decay_t<G>>
   if (options.entry_size_limit) policy.size_limit = *options.entry_size_limit;
   policy.next_time = options.next_time;
   policy.allow_none = options.allow_none;
+  state->ask = State::ask_of(policy);
   return Wrapper(std::move(state));
 }
 

@@ -61,8 +61,8 @@ template <class Word>
 }
 
 template <class T>
-[[nodiscard]] constexpr T big_endian(T value) noexcept {
-  if constexpr (std::endian::native == std::endian::big || sizeof(T) == 1) {
+[[nodiscard]] constexpr T swap_bytes(T value) noexcept {
+  if constexpr (sizeof(T) == 1) {
     return value;
   } else if constexpr (sizeof(T) == 2) {
     return __builtin_bswap16(value);
@@ -71,6 +71,44 @@ template <class T>
   } else {
     return __builtin_bswap64(value);
   }
+}
+
+template <class T>
+[[nodiscard]] constexpr T big_endian(T value) noexcept {
+  return std::endian::native == std::endian::big ? value : swap_bytes(value);
+}
+
+/// An initial byte and the number after it. Gives where they end.
+template <class T>
+[[nodiscard]] inline unsigned char* write_fixed(unsigned char* at, unsigned initial,
+                                                T value) noexcept {
+  *at = static_cast<unsigned char>(initial);
+  const T stored = big_endian(value);
+  std::memcpy(at + 1, &stored, sizeof stored);
+  return at + 1 + sizeof stored;
+}
+
+/// Bytes of a head, at most.
+inline constexpr std::size_t kMaxHead = 9;
+
+/// The shortest head of this major type. Gives where it ends. Precondition: there is
+/// room for `kMaxHead` bytes.
+[[nodiscard]] inline unsigned char* write_head(unsigned char* at, unsigned major,
+                                               std::uint64_t number) noexcept {
+  if (number < 24) {
+    *at = static_cast<unsigned char>(major | static_cast<unsigned>(number));
+    return at + 1;
+  }
+  if (number <= 0xff) {
+    return write_fixed(at, major | 24u, static_cast<std::uint8_t>(number));
+  }
+  if (number <= 0xffff) {
+    return write_fixed(at, major | 25u, static_cast<std::uint16_t>(number));
+  }
+  if (number <= 0xffffffff) {
+    return write_fixed(at, major | 26u, static_cast<std::uint32_t>(number));
+  }
+  return write_fixed(at, major | 27u, number);
 }
 
 }  // namespace detail
@@ -200,26 +238,14 @@ class Writer {
   template <class T>
   void fixed(unsigned initial, T value) {
     reserve(1 + sizeof value);
-    *at_ = static_cast<unsigned char>(initial);
-    const T stored = detail::big_endian(value);
-    std::memcpy(at_ + 1, &stored, sizeof stored);
-    at_ += 1 + sizeof stored;
+    at_ = detail::write_fixed(at_, initial, value);
   }
 
   void half(std::uint16_t bits) { fixed<std::uint16_t>(0xf9, bits); }
 
   void head(unsigned major, std::uint64_t number) {
-    if (number < 24) {
-      put(major | static_cast<unsigned>(number));
-    } else if (number <= 0xff) {
-      fixed(major | 24u, static_cast<std::uint8_t>(number));
-    } else if (number <= 0xffff) {
-      fixed(major | 25u, static_cast<std::uint16_t>(number));
-    } else if (number <= 0xffffffff) {
-      fixed(major | 26u, static_cast<std::uint32_t>(number));
-    } else {
-      fixed(major | 27u, number);
-    }
+    reserve(detail::kMaxHead);
+    at_ = detail::write_head(at_, major, number);
   }
 
   void append(const void* data, std::size_t size) {

@@ -9,8 +9,10 @@
 #include <cachier/key_encoder.hpp>
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,9 +40,95 @@ void encode_call(cbor::Writer& writer, const Args&... args) {
   (encode(args), ...);
 }
 
+namespace detail {
+
+/// XXH3_128bits_withSeed, of a key of any length.
+[[nodiscard]] CACHIER_API Digest hash_key(Bytes key, std::uint64_t seed) noexcept;
+
+/// Keys of up to this are hashed inline.
+inline constexpr std::size_t kShortKey = 16;
+
+/// The product, of 128 bits.
+[[nodiscard]] inline Digest multiply(std::uint64_t a, std::uint64_t b) noexcept {
+  __extension__ using Wide = unsigned __int128;
+  const Wide product = static_cast<Wide>(a) * b;
+  return {static_cast<std::uint64_t>(product >> 64),
+          static_cast<std::uint64_t>(product)};
+}
+
+/// A little-endian number.
+template <class Word>
+[[nodiscard]] inline Word load(const std::byte* at) noexcept {
+  Word word;
+  std::memcpy(&word, at, sizeof word);
+  if constexpr (std::endian::native == std::endian::big) {
+    word = cbor::detail::swap_bytes(word);
+  }
+  return word;
+}
+
+/// `hash_key` of keys that are a few arguments: a call into the library would take
+/// longer than the hash. The constants are those of XXH3: its primes, and words of its
+/// secret that it combines the same way every time.
+/// Precondition: 1 to `kShortKey` bytes.
+[[nodiscard, gnu::always_inline]] inline Digest hash_short_key(
+    Bytes key, std::uint64_t seed) noexcept {
+  constexpr std::uint64_t kPrime1 = 0x9e3779b185ebca87;
+  constexpr std::uint64_t kPrime2 = 0xc2b2ae3d27d4eb4f;
+  constexpr std::uint64_t kPrime3 = 0x165667b19e3779f9;
+  const std::byte* const first = key.data();
+  const std::size_t size = key.size();
+  const auto mix = [](std::uint64_t hash) noexcept {
+    hash = (hash ^ hash >> 37) * 0x165667919e3779f9;
+    return hash ^ hash >> 32;
+  };
+  if (size <= 3) {
+    const auto low = std::to_integer<std::uint32_t>(first[size - 1]) |
+                     static_cast<std::uint32_t>(size) << 8 |
+                     std::to_integer<std::uint32_t>(first[0]) << 16 |
+                     std::to_integer<std::uint32_t>(first[size >> 1]) << 24;
+    const std::uint32_t high = std::rotl(cbor::detail::swap_bytes(low), 13);
+    const auto mix_short = [](std::uint64_t hash) noexcept {
+      hash = (hash ^ hash >> 33) * kPrime2;
+      hash = (hash ^ hash >> 29) * kPrime3;
+      return hash ^ hash >> 32;
+    };
+    return {mix_short(high ^ (0x302c208b - seed)),
+            mix_short(low ^ (0x87275a9b + seed))};
+  }
+  if (size <= 8) {
+    seed ^= std::uint64_t{cbor::detail::swap_bytes(static_cast<std::uint32_t>(seed))}
+            << 32;
+    const std::uint64_t whole = load<std::uint32_t>(first) |
+                                std::uint64_t{load<std::uint32_t>(first + size - 4)}
+                                    << 32;
+    Digest hash = multiply(whole ^ (0xc4f023344dc994ac + seed), kPrime1 + (size << 2));
+    hash.high += hash.low << 1;
+    hash.low ^= hash.high >> 3;
+    hash.low = (hash.low ^ hash.low >> 35) * 0x9fb21c651e98df25;
+    return {mix(hash.high), hash.low ^ hash.low >> 28};
+  }
+  const auto low = load<std::uint64_t>(first);
+  auto high = load<std::uint64_t>(first + size - 8);
+  Digest hash = multiply(low ^ high ^ (0x59973f0033362349 - seed), kPrime1);
+  hash.low += std::uint64_t{size - 1} << 54;
+  high ^= 0xc202797692d63d58 + seed;
+  hash.high += high + (high & 0xffffffff) * 0x85ebca76;
+  hash.low ^= cbor::detail::swap_bytes(hash.high);
+  const std::uint64_t rest = hash.high * kPrime2;
+  hash = multiply(hash.low, kPrime2);
+  return {mix(hash.high + rest), mix(hash.low)};
+}
+
+}  // namespace detail
+
 /// Places the call of `function` that has this key.
-[[nodiscard]] CACHIER_API Digest digest_of(const Function& function,
-                                           Bytes key) noexcept;
+[[nodiscard]] inline Digest digest_of(const Function& function, Bytes key) noexcept {
+  if (key.empty() || key.size() > detail::kShortKey) {
+    return detail::hash_key(key, function.seed());
+  }
+  return detail::hash_short_key(key, function.seed());
+}
 
 /// 32 hexadecimal digits, as in listings.
 [[nodiscard]] CACHIER_API std::string to_string(const Digest& digest);

@@ -18,6 +18,13 @@
 
 namespace cachier::containers {
 
+/// The rest of `equal_bytes`, out of the way of a hit.
+[[nodiscard, gnu::noinline]] inline bool equal_long(const std::byte* a,
+                                                    const std::byte* b,
+                                                    std::size_t size) noexcept {
+  return std::memcmp(a, b, size) == 0;
+}
+
 /// Whether two byte strings of the same length are equal. Keys are a few bytes long,
 /// for which this beats a call of `memcmp`.
 [[nodiscard]] inline bool equal_bytes(const std::byte* a, const std::byte* b,
@@ -31,13 +38,13 @@ namespace cachier::containers {
     std::memcpy(&other_last, b + size - sizeof last, sizeof last);
     return ((first ^ other_first) | (last ^ other_last)) == 0;
   };
-  if (size > 2 * sizeof(std::uint64_t)) return std::memcmp(a, b, size) == 0;
+  if (size > 2 * sizeof(std::uint64_t)) return equal_long(a, b, size);
   if (size >= sizeof(std::uint64_t)) return same_ends(std::uint64_t{});
   if (size >= sizeof(std::uint32_t)) return same_ends(std::uint32_t{});
-  for (std::size_t at = 0; at < size; ++at) {
-    if (a[at] != b[at]) return false;
-  }
-  return true;
+  // The first byte, the one in the middle, the last one.
+  const auto differ = [&](std::size_t at) noexcept { return a[at] ^ b[at]; };
+  return size == 0 ||
+         (differ(0) | differ(size >> 1) | differ(size - 1)) == std::byte{0};
 }
 
 /// One call of one function: its key and, while there is one, its entry. Stays where it
@@ -127,15 +134,13 @@ class Slots {
 
   /// The first slot of this digest that `matches`, or null.
   template <class Matches>
-  [[nodiscard]] Slot* find(const Digest& digest,
-                           const Matches& matches) const noexcept {
+  [[nodiscard, gnu::always_inline]] Slot* find(const Digest& digest,
+                                               const Matches& matches) const noexcept {
     const std::uint32_t tag = tag_of(digest);
     for (std::size_t at = tag & mask_;; at = (at + 1) & mask_) {
-      const std::uint64_t mark = marks_[at];
-      if (mark == 0) return nullptr;
-      if (mark >> 32 != tag) continue;
-      Slot* slot = slot_at(static_cast<std::uint32_t>(mark) - 1);
-      if (matches(*slot)) return slot;
+      const Mark& mark = marks_[at];
+      if (mark.slot == nullptr) return nullptr;
+      if (mark.tag == tag && matches(*mark.slot)) return mark.slot;
     }
   }
 
@@ -153,7 +158,7 @@ class Slots {
     slot->digest = digest;
     slot->born = born_++;
     slot->flags = Slot::kUsed;
-    place(tag_of(digest), index);
+    place({slot, tag_of(digest), index});
     ++used_;
     return slot;
   }
@@ -161,10 +166,8 @@ class Slots {
   /// Takes a slot out; its payload must have been moved away.
   void remove(Slot* slot) noexcept {
     std::size_t at = tag_of(slot->digest) & mask_;
-    while (slot_at(static_cast<std::uint32_t>(marks_[at]) - 1) != slot) {
-      at = (at + 1) & mask_;
-    }
-    const std::uint32_t index = static_cast<std::uint32_t>(marks_[at]) - 1;
+    while (marks_[at].slot != slot) at = (at + 1) & mask_;
+    const std::uint32_t index = marks_[at].index;
     close_gap(at);
     slot->drop_key();
     slot->flags = 0;
@@ -193,8 +196,14 @@ class Slots {
   static constexpr std::size_t kFirstRoom = 16;
   /// An empty table of more slots than this gives its memory back.
   static constexpr std::uint32_t kKeptSlots = 56;
+  /// Where a slot is to be found; no slot: nothing is, here and further on.
+  struct Mark {
+    Slot* slot = nullptr;
+    std::uint32_t tag = 0;
+    std::uint32_t index = 0;  ///< of the slot
+  };
   /// What an empty table is probed in.
-  static inline std::uint64_t no_marks_ = 0;
+  static inline Mark no_marks_;
 
   /// Shards are told apart by the other half of the digest.
   [[nodiscard]] static std::uint32_t tag_of(const Digest& digest) noexcept {
@@ -206,39 +215,34 @@ class Slots {
     return static_cast<unsigned>(std::bit_width(number | 1)) - 1;
   }
 
-  void place(std::uint32_t tag, std::uint32_t index) noexcept {
-    std::size_t at = tag & mask_;
-    while (marks_[at] != 0) at = (at + 1) & mask_;
-    marks_[at] = std::uint64_t{tag} << 32 | (index + 1);
+  void place(const Mark& mark) noexcept {
+    std::size_t at = mark.tag & mask_;
+    while (marks_[at].slot != nullptr) at = (at + 1) & mask_;
+    marks_[at] = mark;
   }
 
   /// Empties a place and moves up what was pushed past it, so that probes never meet a
   /// hole.
   void close_gap(std::size_t gap) noexcept {
-    for (std::size_t at = (gap + 1) & mask_; marks_[at] != 0; at = (at + 1) & mask_) {
-      const std::size_t home = (marks_[at] >> 32) & mask_;
+    for (std::size_t at = (gap + 1) & mask_; marks_[at].slot != nullptr;
+         at = (at + 1) & mask_) {
+      const std::size_t home = marks_[at].tag & mask_;
       if (((at - home) & mask_) >= ((at - gap) & mask_)) {
         marks_[gap] = marks_[at];
         gap = at;
       }
     }
-    marks_[gap] = 0;
+    marks_[gap] = {};
   }
 
   void grow() {
     const std::size_t room = room_ == 0 ? kFirstRoom : room_ * 2;
-    auto marks = std::make_unique<std::uint64_t[]>(room);
-    const std::size_t mask = room - 1;
-    for (std::size_t from = 0; from < room_; ++from) {
-      const std::uint64_t mark = marks_[from];
-      if (mark == 0) continue;
-      std::size_t at = (mark >> 32) & mask;
-      while (marks[at] != 0) at = (at + 1) & mask;
-      marks[at] = mark;
-    }
-    owned_marks_ = std::move(marks);
+    auto fewer = std::exchange(owned_marks_, std::make_unique<Mark[]>(room));
     marks_ = owned_marks_.get();
-    mask_ = mask;
+    mask_ = room - 1;
+    for (std::size_t from = 0; from < room_; ++from) {
+      if (fewer[from].slot != nullptr) place(fewer[from]);
+    }
     room_ = room;
   }
 
@@ -271,7 +275,7 @@ class Slots {
     free_ = kNoSlot;
   }
 
-  std::uint64_t* marks_ = &no_marks_;  ///< tag << 32 | index + 1; 0: nothing
+  Mark* marks_ = &no_marks_;
   std::size_t mask_ = 0;
   std::array<Slot*, kBlocks> blocks_;
   std::size_t room_ = 0;
@@ -279,7 +283,7 @@ class Slots {
   std::uint32_t high_ = 0;
   std::uint32_t free_ = kNoSlot;  ///< first of the free ones, linked by `function`
   std::uint32_t born_ = 0;
-  std::unique_ptr<std::uint64_t[]> owned_marks_;
+  std::unique_ptr<Mark[]> owned_marks_;
 };
 
 }  // namespace cachier::containers

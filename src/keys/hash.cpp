@@ -22,9 +22,8 @@ std::array<std::byte, 32> sha256(Bytes bytes) noexcept {
 
 }  // namespace keys
 
-Digest digest_of(const Function& function, Bytes key) noexcept {
-  const XXH128_hash_t hash =
-      XXH3_128bits_withSeed(key.data(), key.size(), function.seed());
+Digest detail::hash_key(Bytes key, std::uint64_t seed) noexcept {
+  const XXH128_hash_t hash = XXH3_128bits_withSeed(key.data(), key.size(), seed);
   return {hash.high64, hash.low64};
 }
 

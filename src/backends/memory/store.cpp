@@ -131,17 +131,19 @@ Result<Look> MemoryStore::look(const Id& id, const Ask& ask, Deadline) noexcept 
 
 bool MemoryStore::copy_fresh(const Id& id, const Ask& ask, PlainCopy copy,
                              void* to) noexcept {
+  if (ask.unreadable) return false;
   Shard& shard = shard_of(id.digest);
   const std::lock_guard guard(shard.lock);
   const auto* const slot = shard.table.find(*id.function, id.digest, id.key, id.hashed);
-  if (slot == nullptr || !Table<Value>::counts(*slot, ask)) return false;
+  if (slot == nullptr || (slot->none() && !ask.allow_none)) return false;
   if (slot->payload.codec() != Codec::live) return false;
-  if (ask.max_age != kNoLimit &&
-      !is_fresh(slot->stored_at, coarse_time(), ask.max_age)) {
-    return false;
-  }
+  if (ask.max_age != kNoLimit && !is_young(slot->stored_at, ask.max_age)) return false;
   copy(slot->payload.object().get(), to);
   return true;
+}
+
+bool MemoryStore::is_young(Time stored_at, Duration max_age) const {
+  return is_fresh(stored_at, coarse_time(), max_age);
 }
 
 Result<Version> MemoryStore::commit(const Id& id, const Change& change,

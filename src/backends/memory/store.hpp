@@ -50,6 +50,8 @@ class MemoryStore final : public Store, private platform::ForkAware {
   }
   [[nodiscard]] Time exact_time() const;
   [[nodiscard]] Time coarse_time() const;
+  /// Apart, so that a hit that asks for no age pays nothing for it.
+  [[nodiscard, gnu::noinline]] bool is_young(Time stored_at, Duration max_age) const;
 
   Result<Version> put(const Id& id, const Change& change);
 

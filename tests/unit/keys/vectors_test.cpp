@@ -125,6 +125,23 @@ TEST(KeyVectors, AreDeterministicAndPlacedByTheirDigest) {
   }
 }
 
+/// Short keys are hashed in the header, long ones in the library.
+TEST(KeyVectors, ShortKeysHaveTheDigestThatTheLibraryGivesThem) {
+  std::vector<std::byte> key;
+  for (std::size_t size = 0; size <= 2 * detail::kShortKey; ++size) {
+    for (std::size_t salt = 0; salt < 50; ++salt) {
+      const Function& function =
+          Function::intern("cachier:digest" + std::to_string(salt));
+      key.clear();
+      for (std::size_t i = 0; i < size; ++i) {
+        key.push_back(static_cast<std::byte>(31 * i * i + 151 * salt + 7 * size));
+      }
+      EXPECT_EQ(digest_of(function, key), detail::hash_key(key, function.seed()))
+          << size << " bytes";
+    }
+  }
+}
+
 TEST(KeyVectors, AllCanBeShown) {
   for (const auto& vector : vectors()["valid"]) {
     const std::string hex = vector["key"];
