@@ -5,6 +5,7 @@
 #include <cachier/entry.hpp>
 #include <cachier/export.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -61,7 +62,14 @@ struct CallOptions {
 /// `0`.
 CACHIER_API void enable_caching() noexcept;
 CACHIER_API void disable_caching() noexcept;
-[[nodiscard]] CACHIER_API bool caching_enabled() noexcept;
+
+namespace detail {
+CACHIER_API extern std::atomic<bool> caching_disabled;
+}
+
+[[nodiscard]] inline bool caching_enabled() noexcept {
+  return !detail::caching_disabled.load(std::memory_order_relaxed);
+}
 
 /// Waits for the refreshes that are running in the background. Call it before `main`
 /// returns where `next_time` is used; later calls of cached functions work, but refresh

@@ -2,29 +2,29 @@
 
 #include <cachier/options.hpp>
 
-#include <atomic>
 #include <cstdlib>
 #include <string_view>
 
 namespace cachier {
 namespace {
 
-bool enabled_by_environment() noexcept {
+bool disabled_by_environment() noexcept {
   const char* const disable = std::getenv("CACHIER_DISABLE");
-  if (disable == nullptr) return true;
+  if (disable == nullptr) return false;
   const std::string_view value(disable);
-  return value.empty() || value == "0";
-}
-
-std::atomic<bool>& enabled() noexcept {
-  static std::atomic<bool> on{enabled_by_environment()};
-  return on;
+  return !value.empty() && value != "0";
 }
 
 }  // namespace
 
-void enable_caching() noexcept { enabled().store(true, std::memory_order_relaxed); }
-void disable_caching() noexcept { enabled().store(false, std::memory_order_relaxed); }
-bool caching_enabled() noexcept { return enabled().load(std::memory_order_relaxed); }
+// Set when the library is loaded; before that, nothing, and caching is on.
+std::atomic<bool> detail::caching_disabled{disabled_by_environment()};
+
+void enable_caching() noexcept {
+  detail::caching_disabled.store(false, std::memory_order_relaxed);
+}
+void disable_caching() noexcept {
+  detail::caching_disabled.store(true, std::memory_order_relaxed);
+}
 
 }  // namespace cachier
