@@ -213,8 +213,8 @@ class CACHIER_API Store {
 
   /// Gives the number of entries that it removed (0 for `Clear::claims`). With
   /// `Clear::entries` nothing stored earlier is returned by a look that begins after
-  /// `clear` has returned, also if it returns an error but for `unavailable` and
-  /// `refused`.
+  /// `clear` has returned, also if it returns an error but for `unavailable`, `refused`
+  /// and `deadline_exceeded`.
   virtual Result<std::uint64_t> clear(const Filter& filter, Clear what,
                                       Deadline deadline) noexcept = 0;
 

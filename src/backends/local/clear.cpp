@@ -124,8 +124,10 @@ class StaleBatch {
     if (!lease) return lease.error();
     Run run(**lease, Sql::name_function);
     run.bind(1, number);
-    if (run.step() != SQLITE_ROW)
-      return sqlite_error((*lease)->handle(), run.result(), kCannotClear);
+    if (const int result = run.step(); result != SQLITE_ROW)
+      return sqlite_error((*lease)->handle(),
+                          result == SQLITE_DONE ? SQLITE_CORRUPT : result,
+                          kCannotClear);
     number_ = number;
     function_ = &Function::intern(run.text(0));
     return function_;

@@ -1,6 +1,7 @@
 #include "backends/local/table.hpp"
 
 #include "platform/futex.hpp"
+#include "platform/random.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -106,6 +107,10 @@ Result<Table> Table::make(const std::string& path, const std::string& aside,
   const Header header{kTableMagic, kTableFormat, kSlots, kTableSize};
   std::memcpy(table.mapping_.start(), &header, sizeof header);
   table.generation().store(generation);
+  // Not where another table's were, nor where bytes that are zeroed would be: what was
+  // remembered by those is not to count again.
+  const std::uint64_t first = platform::random_bits() >> 2 << 1;
+  for (std::uint32_t slot = 0; slot < kSlots; ++slot) table.counter(slot).store(first);
   if (::rename(aside.c_str(), path.c_str()) != 0) return cannot("make", path, errno);
   return table;
 }
@@ -183,7 +188,7 @@ void Table::wake_all() const noexcept {
 void Table::raise_counters() const noexcept {
   for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
     auto& word = counter(slot);
-    // To the next even number but one; an odd one is of a writer who is dead.
+    // To the next even number; an odd one is of a writer who is dead.
     std::uint64_t now = word.load(std::memory_order_relaxed);
     while (!word.compare_exchange_weak(now, (now | 1) + 1)) {
     }

@@ -15,7 +15,7 @@ constexpr auto kPatience = std::chrono::milliseconds(50);
 
 Error too_late() {
   return {ErrorCode::deadline_exceeded, "cannot store in the cache's database",
-          "other writers held it until the deadline", "try again"};
+          "others were writing, or tidying up, until the deadline", "try again"};
 }
 
 }  // namespace
@@ -73,8 +73,9 @@ void Transaction::end(bool rolled_back) noexcept {
     if (sqlite3_get_autocommit((*lease_)->handle()) == 0) lease_->discard();
   }
   Site* const site = site_.release();
-  site->guard().leave_as_writer();
+  // First the connection: one that could not roll back ends its transaction by closing.
   lease_.reset();
+  site->guard().leave_as_writer();
   site->guard().end_turn();
 }
 

@@ -66,6 +66,18 @@ TEST_F(TableTest, HasTheSizeAndPlacesOfItsPage) {
   EXPECT_EQ(bytes.substr(413'692, 4), "\xdd\xcc\xbb\xaa");
 }
 
+TEST_F(TableTest, CountersOfTwoTablesBeginApart) {
+  const auto one = make();
+  ASSERT_TRUE(one);
+  const std::uint64_t first = one->counter(0).load();
+  EXPECT_EQ(first % 2, 0U);
+  EXPECT_EQ(one->counter(kSlots - 1).load(), first);
+  const auto other = make();
+  ASSERT_TRUE(other);
+  EXPECT_NE(other->counter(0).load(), first);
+  EXPECT_NE(first, 0U);
+}
+
 TEST_F(TableTest, AWakeWordSaysWhetherSomebodyWaits) {
   const auto made = make();
   ASSERT_TRUE(made);
@@ -88,6 +100,7 @@ TEST_F(TableTest, WordsDoNotOverlap) {
   const auto made = make();
   ASSERT_TRUE(made);
   const Table& table = *made;
+  const std::uint64_t first = table.counter(0).load();
   for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
     table.counter(slot).fetch_add(1);
     table.wake_word(slot).fetch_add(1);
@@ -95,7 +108,7 @@ TEST_F(TableTest, WordsDoNotOverlap) {
   }
   table.raise_claim_generation(nullptr);
   for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
-    ASSERT_EQ(table.counter(slot).load(), 1U) << slot;
+    ASSERT_EQ(table.counter(slot).load(), first + 1) << slot;
     ASSERT_EQ(table.wake_word(slot).load(), 1U) << slot;
     ASSERT_EQ(table.owner(slot).load(), 1U) << slot;
     ASSERT_EQ(table.outcome({slot, slot}, kNow), Outcome::none) << slot;
