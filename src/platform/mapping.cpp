@@ -1,5 +1,7 @@
 #include "platform/mapping.hpp"
 
+#include "platform/sigbus.hpp"
+
 #include <sys/mman.h>
 
 namespace cachier::platform {
@@ -11,13 +13,20 @@ Mapping::Mapping(void* start, std::size_t size) noexcept {
 }
 
 Mapping::~Mapping() {
-  if (start_ != nullptr) ::munmap(start_, size_);
+  if (start_ == nullptr) return;
+  if (guarded_) unguard_range(start_);
+  ::munmap(start_, size_);
 }
 
 Mapping Mapping::of_file(const File& file, std::size_t size) noexcept {
-  return {
+  Mapping mapping(
       ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.descriptor(), 0),
-      size};
+      size);
+  if (mapping) {
+    guard_range(mapping.start_, size);
+    mapping.guarded_ = true;
+  }
+  return mapping;
 }
 
 Mapping Mapping::anonymous(std::size_t size) noexcept {

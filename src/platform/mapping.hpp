@@ -13,16 +13,19 @@ class Mapping {
   Mapping() = default;
   Mapping(Mapping&& other) noexcept
       : start_(std::exchange(other.start_, nullptr)),
-        size_(std::exchange(other.size_, 0)) {}
+        size_(std::exchange(other.size_, 0)),
+        guarded_(std::exchange(other.guarded_, false)) {}
   Mapping& operator=(Mapping&& other) noexcept {
     std::swap(start_, other.start_);
     std::swap(size_, other.size_);
+    std::swap(guarded_, other.guarded_);
     return *this;
   }
   ~Mapping();
 
   /// The first `size` bytes of a file that is open for reading and writing. Not mapped
-  /// on failure, and errno says why.
+  /// on failure, and errno says why. Where somebody shortens the file, all of it
+  /// becomes zeros (`sigbus.hpp`).
   static Mapping of_file(const File& file, std::size_t size) noexcept;
   /// Zeros that belong to no file.
   static Mapping anonymous(std::size_t size) noexcept;
@@ -36,6 +39,7 @@ class Mapping {
 
   std::byte* start_ = nullptr;
   std::size_t size_ = 0;
+  bool guarded_ = false;
 };
 
 }  // namespace cachier::platform

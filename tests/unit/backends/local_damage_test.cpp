@@ -125,6 +125,38 @@ TEST_F(LocalDamageTest, TwoProcessesInTheMiddleOfItGoOnWithOneNewDatabase) {
   EXPECT_FALSE(fs::exists(file("c3.db"))) << "only one of them began a new one";
 }
 
+TEST_F(LocalDamageTest, ATableThatIsShortenedUnderTwoProcessesIsReplaced) {
+  ChildProcess other([&](Channel& parent) {
+    while (const auto wanted = parent.receive()) {
+      if (*wanted == "end") return 0;
+      parent.send(called(*store_, Call(*wanted)));
+    }
+    return 1;
+  });
+  const auto theirs = [&](const std::string& key) {
+    other.channel().send(key);
+    return other.channel().receive().value_or("(it is dead)");
+  };
+  int round = 0;
+  for (const std::uintmax_t size : {0U, 1U, 4096U, 20480U, 65536U, 300000U}) {
+    const std::string number = std::to_string(++round);
+    EXPECT_EQ(theirs("k"), "value");
+    EXPECT_EQ(called(*store_, call_), "value");
+    fs::resize_file(file("table"), size);
+    EXPECT_EQ(theirs("theirs " + number), "computed") << size;
+    EXPECT_EQ(called(*store_, Call("ours " + number)), "computed") << size;
+    EXPECT_EQ(theirs("ours " + number), "computed") << size;
+    EXPECT_EQ(called(*store_, Call("theirs " + number)), "computed") << size;
+    // Some entries' words are still there; the others' tell.
+    for (int n = 0; fs::file_size(file("table")) != 413'696; ++n) {
+      const Call more("more " + number + "/" + std::to_string(n));
+      EXPECT_EQ(called(*store_, more), "computed");
+    }
+  }
+  other.channel().send("end");
+  EXPECT_EQ(other.wait(), 0);
+}
+
 TEST_F(LocalDamageTest, WhatIsSoundIsNotSetAside) {
   const auto site = local::Site::open((directory_ / "v1").string(), 0, soon(), {});
   ASSERT_TRUE(site) << site.error().message();
