@@ -532,12 +532,9 @@ class Cached<F, std::tuple<P...>> {
                 const std::remove_cvref_t<P>&... args) const {
     const CallKey key(*state_, args...);
     if (state_->live && !policy.skip && !policy.overwrite && caching_enabled()) {
-      if constexpr (std::is_trivially_copyable_v<Result>) {
+      if constexpr (std::is_trivially_copyable_v<Result> && sizeof(Result) <= 256) {
         alignas(Result) std::byte copy[sizeof(Result)];
-        const auto plain_copy = [](const void* object, void* to) noexcept {
-          ::new (to) Result(*static_cast<const Result*>(object));
-        };
-        if (state_->store->copy_fresh(key.id, ask, plain_copy, copy)) {
+        if (state_->store->copy_fresh(key.id, ask, copy, sizeof copy)) {
           count_hit();
           return *std::launder(reinterpret_cast<const Result*>(copy));
         }

@@ -230,18 +230,15 @@ class CACHIER_API Store {
     return std::nullopt;
   }
 
-  /// How `copy_fresh` copies an object of a type that is copied as bytes are.
-  using PlainCopy = void (*)(const void* object, void* to) noexcept;
-
-  /// A hit at the price of the copy: if there is a fresh live object, calls
-  /// `copy(object, to)`. `copy` runs under a lock of the store. False: nothing was
-  /// copied; look.
-  virtual bool copy_fresh(const Id& id, const Ask& ask, PlainCopy copy,
-                          void* to) noexcept {
+  /// A hit at the price of the copy: if there is a fresh live object, copies its bytes,
+  /// of which there are `size`, under a lock of the store: for small objects of types
+  /// that are copied as bytes are. False: nothing was copied; look.
+  virtual bool copy_fresh(const Id& id, const Ask& ask, void* to,
+                          std::size_t size) noexcept {
     (void)id;
     (void)ask;
-    (void)copy;
     (void)to;
+    (void)size;
     return false;
   }
 

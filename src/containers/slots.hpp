@@ -57,15 +57,16 @@ struct alignas(sizeof(Payload) > 32 ? 64 : 16) Slot {
 
   enum : std::uint8_t { kUsed = 1, kEntry = 2, kNone = 4, kSide = 8 };
 
+  // What a hit reads comes first; of short keys it is one cache line.
   Payload payload{};
+  std::uint32_t function = 0;  ///< index in the table's list of functions
+  std::uint32_t shape = 0;     ///< length of the key and whether it is hashed
+  std::uint8_t flags = 0;
+  std::byte small_key[kInlineKey];
+  std::uint32_t born = 0;  ///< counts the slots made before it
   Digest digest;
   Time stored_at;
   std::uint64_t version = 0;
-  std::uint32_t function = 0;  ///< index in the table's list of functions
-  std::uint32_t shape = 0;     ///< length of the key and whether it is hashed
-  std::uint32_t born = 0;      ///< counts the slots made before it
-  std::uint8_t flags = 0;
-  std::byte small_key[kInlineKey];
 
   Slot() noexcept {}  // leaves the key as it is
   Slot(const Slot&) = delete;

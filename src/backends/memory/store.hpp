@@ -30,8 +30,8 @@ class MemoryStore final : public Store, private platform::ForkAware {
                     Deadline deadline) noexcept override;
   Result<std::uint64_t> clear(const Filter& filter, Clear what,
                               Deadline deadline) noexcept override;
-  bool copy_fresh(const Id& id, const Ask& ask, PlainCopy copy,
-                  void* to) noexcept override;
+  bool copy_fresh(const Id& id, const Ask& ask, void* to,
+                  std::size_t size) noexcept override;
   [[nodiscard]] std::unique_ptr<Watch> watch(const Id& id) noexcept override;
   [[nodiscard]] std::string location() const override { return "memory"; }
 
