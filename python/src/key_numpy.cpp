@@ -42,14 +42,11 @@ Ref attribute(PyObject* object, const char* name) {
   return Ref::steal(PyObject_GetAttrString(object, name));
 }
 
-/// The same dtype in little-endian order, without gaps between its fields. Null: an
-/// exception is set.
+/// The same dtype without gaps between its fields. Null: an exception is set.
 Ref packed(PyObject* dtype) {
   const Ref names = attribute(dtype, "names");
   if (!names) return {};
-  if (names.get() == Py_None) {
-    return Ref::steal(PyObject_CallMethod(dtype, "newbyteorder", "s", "<"));
-  }
+  if (names.get() == Py_None) return Ref::borrow(dtype);
   const Ref fields = attribute(dtype, "fields");
   Ref parts = fields ? Ref::steal(PyList_New(0)) : Ref();
   if (!parts) return {};

@@ -859,6 +859,27 @@ bool KeyWalk::write_named(PyObject* object, PyObject* called) {
   return write_attributes(object, names);
 }
 
+/// Adds to a dict's items what it really holds, where its class says itself what its
+/// items are.
+static bool add_what_items_hides(PyObject* object, PyObject* pairs) {
+  if (!PyDict_Check(object)) return true;
+  const Ref items = optional_attribute(as_object(Py_TYPE(object)), "items");
+  if (!items && PyErr_Occurred()) return false;
+  for (PyTypeObject* const plain : {&PyDict_Type, &PyODict_Type}) {
+    const Ref own = optional_attribute(as_object(plain), "items");
+    if (!own && PyErr_Occurred()) return false;
+    if (own.get() == items.get()) return true;
+  }
+  PyObject* key = nullptr;
+  PyObject* value = nullptr;
+  Py_ssize_t at = 0;
+  while (PyDict_Next(object, &at, &key, &value) != 0) {
+    const Ref pair = Ref::steal(PyTuple_Pack(2, key, value));
+    if (!pair || PyList_Append(pairs, pair.get()) < 0) return false;
+  }
+  return true;
+}
+
 bool KeyWalk::write_reduction(PyObject* object, const Reduction& reduction) {
   if (reduction.is_text()) return write_named(object, reduction.whole.get());
   write_tag(writer_, Tag::reduced);
@@ -889,8 +910,12 @@ bool KeyWalk::write_reduction(PyObject* object, const Reduction& reduction) {
   if (parts >= 6) {
     if (reduction.pairs == nullptr) {
       writer_.null();
-    } else if (!write_pairs(reduction.pairs)) {
-      return false;
+    } else {
+      const Ref pairs = Ref::steal(PySequence_List(reduction.pairs));
+      if (!pairs || !add_what_items_hides(object, pairs.get()) ||
+          !write_pairs(pairs.get())) {
+        return false;
+      }
     }
   }
   return parts < 7 || write_dict(reduction.left_out.get());

@@ -735,6 +735,20 @@ class TestNumPy:
             key(np.frompyfunc(hex, 1, 1))
 
 
+def test_dicts_whose_items_hide_what_they_hold():
+    class Masked(dict):
+        def items(self):
+            return [(name, "***") for name in self]
+
+    class Empty(collections.OrderedDict):
+        def items(self):
+            return []
+
+    assert key(Masked(pw="a")) == key(Masked(pw="a")) != key(Masked(pw="b"))
+    assert key(Empty(pw="a")) == key(Empty(pw="a")) != key(Empty(pw="b"))
+    assert key(Empty()) != key(Empty(pw="a"))
+
+
 if TestNumPy.np:
 
     class Annotated(TestNumPy.np.ndarray):
