@@ -48,9 +48,13 @@ class Ref {
     std::swap(object_, other.object_);
     return *this;
   }
-  /// May run finalizers, and these may let others run.
+  /// May run finalizers, and these may let others run. On a thread that the end of the
+  /// interpreter has caught in a call below, and that is being unwound without the GIL,
+  /// it gives up nothing and stops.
   ~Ref() {
-    interruptibly([this] { Py_XDECREF(object_); });
+    if (object_ == nullptr) return;
+    if (is_finalizing() && PyGILState_Check() == 0) hang();
+    interruptibly([this] { Py_DECREF(object_); });
   }
 
   /// Takes over a new reference; null stays null.
