@@ -5,6 +5,10 @@
 ///     auto forecast = cachier::cached("forecast", simulate, {.stale_after = 24h});
 ///     forecast("gfs", 3);  // computes and stores
 ///     forecast("gfs", 3);  // answered from the store, also after a restart
+///
+/// The name is the identity: what a lambda has captured, and which function it is, are
+/// not part of the key. Two that can answer differently need two names, or what tells
+/// them apart as an argument.
 
 #include <cachier/backend.hpp>
 #include <cachier/cbor.hpp>
@@ -121,6 +125,14 @@ inline constexpr bool kIsOptional = false;
 template <class T>
 inline constexpr bool kIsOptional<std::optional<T>> = true;
 
+/// It runs in several threads at once, so it may not change itself: no `mutable`
+/// lambda.
+template <class F, class Parameters>
+inline constexpr bool kRunsAsConst = false;
+template <class F, class... P>
+inline constexpr bool kRunsAsConst<F, std::tuple<P...>> =
+    std::is_invocable_v<const F&, P...>;
+
 /// A result that can be copied is handed out as it is, another one is shared.
 template <class R>
 using Handed =
@@ -128,14 +140,15 @@ using Handed =
 
 }  // namespace detail
 
-/// What `cached` takes: one call operator, inputs by value or const reference that
-/// `key_encoder` knows, and a result by value.
+/// What `cached` takes: one call operator, which is const, inputs by value or const
+/// reference that `key_encoder` knows, and a result by value.
 template <class F>
 concept Cacheable = requires {
   typename detail::ResultOf<F>;
 }
 &&std::is_object_v<detail::ResultOf<F>>&& detail::kAreInputs<detail::ParametersOf<F>>&&
-    detail::kAreKeyable<detail::ParametersOf<F>>;
+    detail::kAreKeyable<detail::ParametersOf<F>>&&
+        detail::kRunsAsConst<F, detail::ParametersOf<F>>;
 
 template <class F, class Parameters = detail::ParametersOf<F>>
 class Cached;

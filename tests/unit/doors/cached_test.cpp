@@ -304,6 +304,7 @@ TEST(Cached, RefusesWhatItCouldNotKey) {
   static_assert(!Cacheable<int (*)(int&)>, "it could hand results out through it");
   static_assert(!Cacheable<int (*)(Opaque)>);
   static_assert(!Cacheable<void (*)(int)>);
+  static_assert(!Cacheable<decltype([n = 0](int) mutable { return ++n; })>);
 }
 
 }  // namespace
