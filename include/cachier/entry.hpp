@@ -104,6 +104,27 @@ enum class Codec : std::uint8_t {
   pickle = 2,  ///< Python pickle, protocol 5 with its buffers
 };
 
+/// Bytes that lie in a file and are used where they lie. Thread-safe.
+class CACHIER_API FileBytes {
+ public:
+  FileBytes(const FileBytes&) = delete;
+  FileBytes& operator=(const FileBytes&) = delete;
+  virtual ~FileBytes() = default;
+
+  /// The whole file, to be read. Zeros where somebody has shortened it: what was made
+  /// of them counts only if it `is_unchanged` afterwards.
+  [[nodiscard]] virtual Bytes bytes() const noexcept = 0;
+  /// Whether nobody has written to the file since its bytes were verified.
+  [[nodiscard]] virtual bool is_unchanged() const noexcept = 0;
+  /// The first of the same bytes, of the caller's own, who may change them: pages are
+  /// copied as they are written to. Null: the system refuses. Who shortens the file
+  /// takes them away from here, too: using them is a SIGBUS then.
+  [[nodiscard]] virtual std::shared_ptr<std::byte> private_copy() const noexcept = 0;
+
+ protected:
+  FileBytes() = default;
+};
+
 /// A value in its stored form: bytes and how to read them, or a live object.
 ///
 /// Shares what it holds: copying is cheap, the bytes are never changed after they are
@@ -118,6 +139,14 @@ class Value {
         data_(bytes.data()),
         size_(bytes.size()),
         codec_(codec) {}
+
+  /// Bytes that lie in a file, of which they are a part.
+  static Value in_file(Codec codec, Bytes bytes,
+                       std::shared_ptr<const FileBytes> file) noexcept {
+    Value value(codec, bytes, std::move(file));
+    value.in_file_ = true;
+    return value;
+  }
 
   /// Bytes of its own, moved in.
   static Value of_bytes(Codec codec, std::string bytes) {
@@ -136,6 +165,10 @@ class Value {
   [[nodiscard]] Codec codec() const noexcept { return codec_; }
   /// Precondition: the codec is not `live`.
   [[nodiscard]] Bytes bytes() const noexcept { return {data_, size_}; }
+  /// The file that the bytes lie in; null: they are plain memory.
+  [[nodiscard]] const FileBytes* file() const noexcept {
+    return in_file_ ? static_cast<const FileBytes*>(owner_.get()) : nullptr;
+  }
   /// Precondition: the codec is `live`.
   [[nodiscard]] const std::shared_ptr<const void>& object() const noexcept {
     return owner_;
@@ -165,6 +198,7 @@ class Value {
   std::uint64_t fingerprint_ = 0;
   Codec codec_ = Codec::live;
   bool none_ = false;
+  bool in_file_ = false;  ///< `owner_` is a `FileBytes`
 };
 
 /// A stored value with the marks its store gave it.

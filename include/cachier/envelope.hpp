@@ -22,22 +22,27 @@ namespace cachier::envelope {
 inline constexpr std::size_t kAlignedFrom = 4096;
 inline constexpr std::size_t kAlignment = 64;
 
-/// An envelope in the making: hashed once, stamped when time and version are known.
+/// An envelope in the making: hashed once, stamped when time and version are known. It
+/// is in two parts, so that a large value need not be copied.
 class CACHIER_API Draft {
  public:
-  /// For the entry of this call. The value is copied, once. Precondition: its codec is
-  /// not `live`.
-  Draft(const Id& id, const Value& value);
+  /// For the entry of this call. Precondition: the value's codec is not `live`.
+  Draft(const Id& id, Value value);
 
-  /// Writes the checksum. Cheap, whatever the size; may be done again.
+  /// Writes the checksum, into the head. Cheap, whatever the size; may be done again.
   void stamp(Time stored_at, const Version& version) noexcept;
 
-  /// The whole. Good for an entry once it is stamped with that entry's marks.
-  [[nodiscard]] Bytes bytes() const noexcept { return as_bytes(bytes_); }
-  [[nodiscard]] std::string take() && { return std::move(bytes_); }
+  /// All before the value. Good for an entry once it is stamped with that entry's
+  /// marks; its size does not change.
+  [[nodiscard]] Bytes head() const noexcept { return as_bytes(head_); }
+  /// The value: the rest.
+  [[nodiscard]] Bytes content() const noexcept { return value_.bytes(); }
+  /// Both, in one piece.
+  [[nodiscard]] std::string whole() const;
 
  private:
-  std::string bytes_;
+  std::string head_;
+  Value value_;
   std::uint64_t seed_;
   std::uint64_t body_ = 0;
 };

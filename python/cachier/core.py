@@ -75,6 +75,7 @@ def cachier(
     name: str | None = None,
     version: str | None = None,
     on_backend_error: Literal["raise", "compute"] | None = None,
+    mmap: bool | None = None,
 ) -> Decorator:
     """Cache the results of a function.
 
@@ -132,6 +133,11 @@ def cachier(
     on_backend_error : {"raise", "compute"}
         What a call does when its store fails; None: compute where it will pass, raise
         where it will not.
+    mmap : bool
+        Whether arrays and other buffers of results over 1 MiB are handed out mapped: at
+        once, the caller's own to write to, copied page by page when he does. Whoever
+        shortens files of the cache meanwhile takes such an array from under its user
+        (SIGBUS). False: copied. None: true.
 
     Returns
     -------
@@ -305,6 +311,7 @@ class Decorator:
             # A directory that cannot be used is no reason for a program to fail.
             policy == "raise",
             policy == "raise",
+            bool(self._given.get("mmap", True)),
         )
         if metrics is not None:
             metrics._measure = _measure_of(cached)

@@ -20,6 +20,7 @@
 #include "call_options.hpp"
 #include "live_store.hpp"
 #include "parameters.hpp"
+#include "value_codec.hpp"
 
 namespace cachier::python {
 
@@ -58,6 +59,7 @@ struct Cached {
   std::shared_ptr<Store> store;  ///< null until it is first needed
   LiveStore* live = nullptr;     ///< the same store, if it keeps objects
   std::uint64_t size_limit = std::numeric_limits<std::uint64_t>::max();
+  Buffers buffers = Buffers::mapped;
   bool hide_keys = false;
   bool raise_outages = false;
   bool raise_refusals = true;

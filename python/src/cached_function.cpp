@@ -281,23 +281,24 @@ PyObject* get_bound(PyObject* self, PyObject* object, PyObject*) {
 
 /// CachedFunction(function, store, options, function_id, name, parameters, unkeyed,
 /// bound_arguments, bound_keywords, hash_func, metrics, size_limit, raise_outages,
-/// raise_refusals): see `_core.pyi`.
+/// raise_refusals, mapped): see `_core.pyi`.
 PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   static const char* names[] = {
-      "function",   "store",      "options",         "function_id",    "name",
-      "parameters", "unkeyed",    "bound_arguments", "bound_keywords", "hash_func",
-      "metrics",    "size_limit", "raise_outages",   "raise_refusals", nullptr};
+      "function",       "store",          "options", "function_id",
+      "name",           "parameters",     "unkeyed", "bound_arguments",
+      "bound_keywords", "hash_func",      "metrics", "size_limit",
+      "raise_outages",  "raise_refusals", "mapped",  nullptr};
   PyObject *function = nullptr, *store = nullptr, *options = nullptr, *name = nullptr,
            *id = nullptr, *parameters = nullptr, *bound = nullptr,
            *bound_keywords = nullptr, *hash_func = nullptr, *metrics = nullptr,
            *size_limit = nullptr;
   Py_ssize_t unkeyed = 0;
-  int raise_outages = 0, raise_refusals = 1;
+  int raise_outages = 0, raise_refusals = 1, mapped = 1;
   if (!PyArg_ParseTupleAndKeywords(
-          arguments, keywords, "OO!OUUOnOOOOOpp:CachedFunction",
+          arguments, keywords, "OO!OUUOnOOOOOppp:CachedFunction",
           const_cast<char**>(names), &function, store_handle_type, &store, &options,
           &id, &name, &parameters, &unkeyed, &bound, &bound_keywords, &hash_func,
-          &metrics, &size_limit, &raise_outages, &raise_refusals)) {
+          &metrics, &size_limit, &raise_outages, &raise_refusals, &mapped)) {
     return nullptr;
   }
   const auto given = [](PyObject* object) {
@@ -342,6 +343,7 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   }
   cached->raise_outages = raise_outages != 0;
   cached->raise_refusals = raise_refusals != 0;
+  cached->buffers = mapped != 0 ? Buffers::mapped : Buffers::copied;
 
   PyObject* const self = type->tp_alloc(type, 0);
   if (self == nullptr) return nullptr;

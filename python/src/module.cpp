@@ -9,6 +9,7 @@
 
 #include "cached.hpp"
 #include "call_options.hpp"
+#include "file_buffer.hpp"
 #include "key_walk.hpp"
 #include "objects.hpp"
 #include "value_codec.hpp"
@@ -244,7 +245,7 @@ PyObject* core_decode_value(PyObject*, PyObject* arguments) {
       static_cast<Codec>(codec),
       {static_cast<const std::byte*>(bytes.buf), static_cast<std::size_t>(bytes.len)},
       nullptr);
-  PyObject* const object = decode_value(value).release();
+  PyObject* const object = decode_value(value, Buffers::copied).release();
   PyBuffer_Release(&bytes);
   return object;
 }
@@ -278,9 +279,10 @@ int execute(PyObject* module) {
                     "cachier works in the main interpreter of a process only");
     return -1;
   }
-  const bool ready =
-      make_option_names() && make_frame_variable() && add_store_handle_type(module) &&
-      add_cached_function_type(module) && add_bound_function_type(module);
+  const bool ready = make_option_names() && make_frame_variable() &&
+                     add_store_handle_type(module) &&
+                     add_cached_function_type(module) &&
+                     add_bound_function_type(module) && add_file_buffer_type(module);
   return ready ? 0 : -1;
 }
 

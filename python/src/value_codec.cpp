@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "file_buffer.hpp"
 #include "key_types.hpp"
 #include "key_walk.hpp"
 
@@ -443,10 +444,36 @@ Result<Value> pickle(PyObject* object, std::uint64_t size_limit) {
   return Value::of_bytes(Codec::pickle, writer.take());
 }
 
-Ref unpickle(Bytes bytes) {
+/// Hands out the buffers of a pickled value, each of them the caller's own.
+class OwnBuffers {
+ public:
+  OwnBuffers(const Value& value, Buffers how) : value_(value.bytes()) {
+    const FileBytes* const file = value.file();
+    if (file == nullptr || how == Buffers::copied) return;
+    copy_ = file->private_copy();
+    if (copy_) start_ = copy_.get() + (value_.data() - file->bytes().data());
+  }
+
+  Ref buffer_of(Bytes content) const {
+    if (copy_ && !content.empty()) {
+      return make_file_buffer(copy_, start_ + (content.data() - value_.data()),
+                              content.size());
+    }
+    return Ref::steal(PyByteArray_FromStringAndSize(
+        as_text(content).data(), static_cast<Py_ssize_t>(content.size())));
+  }
+
+ private:
+  const Bytes value_;
+  std::shared_ptr<std::byte> copy_;
+  std::byte* start_ = nullptr;  ///< of the value in the copy
+};
+
+Ref unpickle(const Value& value, Buffers how) {
+  const OwnBuffers own(value, how);
   static PyObject* loads = nullptr;
   if (pickle_function("loads", loads) == nullptr) return {};
-  cbor::Reader reader(bytes);
+  cbor::Reader reader(value.bytes());
   std::uint64_t items = 0;
   Bytes stream;
   if (!reader.array(items) || items % 2 == 0 || !reader.bytes(stream)) {
@@ -461,9 +488,7 @@ Ref unpickle(Bytes bytes) {
       PyErr_SetString(PyExc_ValueError, "the stored value lacks a buffer");
       return {};
     }
-    // Writable, and the caller's own.
-    const Ref buffer = Ref::steal(PyByteArray_FromStringAndSize(
-        as_text(content).data(), static_cast<Py_ssize_t>(content.size())));
+    const Ref buffer = own.buffer_of(content);
     if (!buffer || PyList_Append(buffers.get(), buffer.get()) < 0) return {};
   }
   const Ref copy = Ref::steal(PyBytes_FromStringAndSize(
@@ -473,8 +498,13 @@ Ref unpickle(Bytes bytes) {
                           ? Ref::steal(Py_BuildValue("{s:O}", "buffers", buffers.get()))
                           : Ref();
   if (!options) return {};
-  return interruptibly(
+  Ref object = interruptibly(
       [&] { return Ref::steal(PyObject_Call(loads, arguments.get(), options.get())); });
+  if (object && value.file() != nullptr && !value.file()->is_unchanged()) {
+    PyErr_SetString(PyExc_ValueError, "the value's file changed while it was read");
+    return {};
+  }
+  return object;
 }
 
 }  // namespace
@@ -493,14 +523,14 @@ Result<Value> encode_value(PyObject* object, std::uint64_t size_limit) {
   return value;
 }
 
-Ref decode_value(const Value& value) {
+Ref decode_value(const Value& value, Buffers buffers) {
   switch (value.codec()) {
     case Codec::live:
       break;
     case Codec::cbor:
       return ValueReader(value.bytes()).read_all();
     case Codec::pickle:
-      return unpickle(value.bytes());
+      return unpickle(value, buffers);
   }
   PyErr_SetString(PyExc_ValueError, "the stored value is of an unknown codec");
   return {};

@@ -17,7 +17,14 @@ namespace cachier::python {
 /// set: it does not pickle.
 [[nodiscard]] Result<Value> encode_value(PyObject* object, std::uint64_t size_limit);
 
+/// What the large buffers of a pickle that lies in a mapped file become. Either way
+/// they are writable and the caller's own.
+enum class Buffers : std::uint8_t {
+  mapped,  ///< mapped by themselves, a page copied when it is written to
+  copied,
+};
+
 /// The object again. Null with an exception set: not readable. May run any code.
-[[nodiscard]] Ref decode_value(const Value& value);
+[[nodiscard]] Ref decode_value(const Value& value, Buffers buffers);
 
 }  // namespace cachier::python

@@ -61,7 +61,7 @@ bool PythonWork::accept(const Entry& entry) noexcept {
     return true;
   }
   // The bytes outlive this: decoding runs code of whoever made the value.
-  result_ = decode_value(entry.value);
+  result_ = decode_value(entry.value, cached_.buffers);
   if (result_) return true;
   Raised raised = Raised::take();
   // Ctrl-C is the caller's, and says nothing of the value.

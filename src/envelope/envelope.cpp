@@ -201,12 +201,13 @@ bool is_key_of(const Parts& parts, const Id& id) noexcept {
 
 }  // namespace
 
-Draft::Draft(const Id& id, const Value& value) : seed_(id.function->seed()) {
-  const Bytes content = value.bytes();
+Draft::Draft(const Id& id, Value value)
+    : value_(std::move(value)), seed_(id.function->seed()) {
+  const Bytes content = value_.bytes();
   const bool padded = content.size() >= kAlignedFrom;
   std::uint64_t fields = 5;
-  if (value.fingerprint() != 0) ++fields;
-  if (value.is_none()) ++fields;
+  if (value_.fingerprint() != 0) ++fields;
+  if (value_.is_none()) ++fields;
   if (padded) ++fields;
 
   cbor::Writer head;
@@ -214,14 +215,14 @@ Draft::Draft(const Id& id, const Value& value) : seed_(id.function->seed()) {
   head.unsigned_int(kChecksum);
   head.bytes(std::array<std::byte, 8>{});
   head.unsigned_int(kCodec);
-  head.unsigned_int(static_cast<std::uint8_t>(value.codec()));
+  head.unsigned_int(static_cast<std::uint8_t>(value_.codec()));
   head.unsigned_int(kCodecVersion);
-  head.unsigned_int(version_of(value.codec()));
-  if (value.fingerprint() != 0) {
+  head.unsigned_int(version_of(value_.codec()));
+  if (value_.fingerprint() != 0) {
     head.unsigned_int(kFingerprint);
-    head.unsigned_int(value.fingerprint());
+    head.unsigned_int(value_.fingerprint());
   }
-  if (value.is_none()) {
+  if (value_.is_none()) {
     head.unsigned_int(kNone);
     head.boolean(true);
   }
@@ -230,17 +231,20 @@ Draft::Draft(const Id& id, const Value& value) : seed_(id.function->seed()) {
   if (padded) write_padding(head, content.size());
   head.negative(0);
 
-  bytes_.reserve(head.size() + head_size(content.size()) + content.size());
-  bytes_.append(as_text(head.view()));
-  head.clear();
   head.bytes_head(content.size());
-  bytes_.append(as_text(head.view()));
-  bytes_.append(as_text(content));
-  body_ = keys::hash64(as_bytes(bytes_).subspan(kBodyAt));
+  head_ = as_text(head.view());
+  body_ = keys::hash64(as_bytes(head_).subspan(kBodyAt), content);
+}
+
+std::string Draft::whole() const {
+  std::string bytes;
+  bytes.reserve(head_.size() + content().size());
+  bytes.append(head_).append(as_text(content()));
+  return bytes;
 }
 
 void Draft::stamp(Time stored_at, const Version& version) noexcept {
-  const std::span<std::byte> bytes = std::as_writable_bytes(std::span(bytes_));
+  const std::span<std::byte> bytes = std::as_writable_bytes(std::span(head_));
   store(bytes.data() + kChecksumAt,
         cbor::detail::big_endian(
             checksum(body_, field_count(bytes[0]), seed_, stored_at, version)));
@@ -250,7 +254,7 @@ std::string seal(const Id& id, const Value& value, Time stored_at,
                  const Version& version) {
   Draft draft(id, value);
   draft.stamp(stored_at, version);
-  return std::move(draft).take();
+  return draft.whole();
 }
 
 Result<std::optional<Value>> open(Bytes envelope, std::shared_ptr<const void> owner,

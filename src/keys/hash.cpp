@@ -13,6 +13,14 @@ std::uint64_t hash64(Bytes bytes) noexcept {
   return XXH3_64bits(bytes.data(), bytes.size());
 }
 
+std::uint64_t hash64(Bytes first, Bytes then) noexcept {
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  XXH3_64bits_update(&state, first.data(), first.size());
+  XXH3_64bits_update(&state, then.data(), then.size());
+  return XXH3_64bits_digest(&state);
+}
+
 std::array<std::byte, 32> sha256(Bytes bytes) noexcept {
   std::array<std::byte, 32> hash;
   SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),

@@ -71,6 +71,48 @@ void File::close() noexcept {
   errno = error_number;
 }
 
+bool write_at(const File& file, Bytes bytes, std::uint64_t offset) noexcept {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(file.descriptor(), bytes.data(), bytes.size(),
+                                     static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) {
+      if (written == 0) errno = ENOSPC;
+      return false;
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+    offset += static_cast<std::uint64_t>(written);
+  }
+  return true;
+}
+
+std::size_t read_at(const File& file, std::span<std::byte> to,
+                    std::uint64_t offset) noexcept {
+  std::size_t got = 0;
+  while (got < to.size()) {
+    const ssize_t read = ::pread(file.descriptor(), to.data() + got, to.size() - got,
+                                 static_cast<off_t>(offset + got));
+    if (read < 0 && errno == EINTR) continue;
+    if (read < 0) return 0;
+    if (read == 0) break;
+    got += static_cast<std::size_t>(read);
+  }
+  errno = 0;
+  return got;
+}
+
+FileMark mark_of(const File& file) noexcept {
+  struct stat status {};
+  if (!file || ::fstat(file.descriptor(), &status) != 0) return {};
+  const auto ns = [](const timespec& time) {
+    return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  };
+  return {{status.st_dev, status.st_ino},
+          static_cast<std::uint64_t>(status.st_size),
+          ns(status.st_mtim),
+          ns(status.st_ctim)};
+}
+
 Identity identity_of(const std::string& path) noexcept {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return {};

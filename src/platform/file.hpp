@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -48,6 +49,14 @@ class File {
   int descriptor_ = -1;
 };
 
+/// Writes all of `bytes` at `offset`. False: errno says why.
+[[nodiscard]] bool write_at(const File& file, Bytes bytes,
+                            std::uint64_t offset) noexcept;
+/// Reads from `offset` on until `to` is full or the file ends. Gives how many bytes; on
+/// an error none, and errno is not 0.
+[[nodiscard]] std::size_t read_at(const File& file, std::span<std::byte> to,
+                                  std::uint64_t offset) noexcept;
+
 /// Which file a path names, whatever it is called. All zero: none.
 struct Identity {
   std::uint64_t device = 0;
@@ -55,6 +64,18 @@ struct Identity {
   friend bool operator==(const Identity&, const Identity&) = default;
   [[nodiscard]] explicit operator bool() const noexcept { return inode != 0; }
 };
+
+/// Which file it is and when it was last changed: a file whose mark is what it was has
+/// not been written to since, nor shortened.
+struct FileMark {
+  Identity identity;
+  std::uint64_t size = 0;
+  std::int64_t modified = 0;  ///< ns since 1970: its bytes
+  std::int64_t changed = 0;   ///< anything about it, its names too
+  friend bool operator==(const FileMark&, const FileMark&) = default;
+};
+/// All zero: it cannot be asked for.
+[[nodiscard]] FileMark mark_of(const File& file) noexcept;
 
 /// Asks for the path without opening it (closing a descriptor of a file of SQLite's
 /// would drop the process's locks on it).

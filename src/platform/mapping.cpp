@@ -19,14 +19,30 @@ Mapping::~Mapping() {
 }
 
 Mapping Mapping::of_file(const File& file, std::size_t size) noexcept {
-  Mapping mapping(
-      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.descriptor(), 0),
-      size);
-  if (mapping) {
-    guard_range(mapping.start_, size);
-    mapping.guarded_ = true;
+  return Mapping(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                        file.descriptor(), 0),
+                 size)
+      .guarded();
+}
+
+Mapping Mapping::to_read(const File& file, std::size_t size) noexcept {
+  return Mapping(::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.descriptor(), 0),
+                 size)
+      .guarded();
+}
+
+Mapping Mapping::private_copy(const File& file, std::size_t size) noexcept {
+  return {
+      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.descriptor(), 0),
+      size};
+}
+
+Mapping&& Mapping::guarded() && noexcept {
+  if (start_ != nullptr) {
+    guard_range(start_, size_);
+    guarded_ = true;
   }
-  return mapping;
+  return std::move(*this);
 }
 
 Mapping Mapping::anonymous(std::size_t size) noexcept {

@@ -7,7 +7,7 @@
 
 namespace cachier::platform {
 
-/// Memory that is shared: with all who map the same file, or with forked children.
+/// Memory that a file or nobody is behind.
 class Mapping {
  public:
   Mapping() = default;
@@ -23,11 +23,19 @@ class Mapping {
   }
   ~Mapping();
 
-  /// The first `size` bytes of a file that is open for reading and writing. Not mapped
+  /// The first `size` bytes of a file that is open for reading and writing, shared with
+  /// all who map it. Not mapped
   /// on failure, and errno says why. Where somebody shortens the file, all of it
   /// becomes zeros (`sigbus.hpp`).
   static Mapping of_file(const File& file, std::size_t size) noexcept;
-  /// Zeros that belong to no file.
+  /// The first `size` bytes of a file that is open for reading, to be read only. Zeros
+  /// where somebody shortens it, as above.
+  static Mapping to_read(const File& file, std::size_t size) noexcept;
+  /// The same bytes, to be changed by this process alone, without the file: a page is
+  /// copied when it is first written to. Where somebody shortens the file, using what
+  /// is gone is a SIGBUS.
+  static Mapping private_copy(const File& file, std::size_t size) noexcept;
+  /// Zeros that belong to no file. Shared with forked children.
   static Mapping anonymous(std::size_t size) noexcept;
 
   [[nodiscard]] explicit operator bool() const noexcept { return start_ != nullptr; }
@@ -36,6 +44,7 @@ class Mapping {
 
  private:
   Mapping(void* start, std::size_t size) noexcept;
+  Mapping&& guarded() && noexcept;
 
   std::byte* start_ = nullptr;
   std::size_t size_ = 0;

@@ -18,7 +18,7 @@ struct Range {
   std::atomic<std::size_t> size{0};
 };
 
-constinit std::array<Range, 64> ranges;
+constinit std::array<Range, 256> ranges;
 constinit std::atomic<bool> installed{false};
 struct sigaction before;  // the handler that was there
 

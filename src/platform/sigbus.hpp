@@ -14,7 +14,7 @@ namespace cachier::platform {
 /// Installs a handler for SIGBUS with the first range; it hands on to the one before it
 /// whatever is not of a range. Left out where the environment variable
 /// `CACHIER_NO_SIGBUS_HANDLER` is set to anything but nothing or `0`: then it is a
-/// SIGBUS. At most 64 ranges at a time are kept, others go without. Thread-safe.
+/// SIGBUS. At most 256 ranges at a time are kept, others go without. Thread-safe.
 void guard_range(std::byte* start, std::size_t size) noexcept;
 
 /// Before the range is unmapped.

@@ -47,7 +47,8 @@ void fill(const fs::path& directory) {
   }
 }
 
-TEST(LocalDisk, AFullOneIsAClearErrorAndRecovers) {
+/// Values of this size until nothing fits any more.
+void expect_clear_error_when_full(std::size_t size, const char* words) {
   const TempDirectory directory;
   const auto answer = on_small_disk(directory.path(), "4m", [&]() -> std::string {
     const auto store = opened(directory.string());
@@ -57,13 +58,13 @@ TEST(LocalDisk, AFullOneIsAClearErrorAndRecovers) {
     fill(directory.path());
 
     std::string text;
-    for (int i = 0; i < 40 && text.empty(); ++i) {
+    for (int i = 0; i < 100 && text.empty(); ++i) {
       const Call other("other" + std::to_string(i));
       const auto look = store->look(other.id, {}, soon());
       if (!look) return "no look: " + look.error().message();
       if (look->claim != Look::Claim::granted) return "no claim";
       const auto full =
-          store->commit(other.id, put(std::string(100'000, 'x'), look->token), soon());
+          store->commit(other.id, put(std::string(size, 'x'), look->token), soon());
       if (full) continue;
       text = full.error() == ErrorCode::unavailable ? "unavailable: " : "";
       text += full.error().message();
@@ -82,9 +83,17 @@ TEST(LocalDisk, AFullOneIsAClearErrorAndRecovers) {
   });
   if (!answer) GTEST_SKIP() << "no mounts for tests here";
   EXPECT_THAT(*answer, StartsWith("unavailable: cannot"));
-  EXPECT_THAT(*answer, HasSubstr("full"));
+  EXPECT_THAT(*answer, HasSubstr(words));
   EXPECT_THAT(*answer, HasSubstr("fix:   free some space"));
   EXPECT_THAT(*answer, HasSubstr("recovered"));
+}
+
+TEST(LocalDisk, AFullOneIsAClearErrorAndRecovers) {
+  expect_clear_error_when_full(50'000, "full");
+}
+
+TEST(LocalDisk, AFullOneIsAClearErrorForAValueFile) {
+  expect_clear_error_when_full(100'000, "No space left");
 }
 
 TEST(LocalDisk, AFullOneWhereNothingIsYetIsAClearError) {

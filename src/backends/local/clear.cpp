@@ -40,7 +40,12 @@ struct Seen {
   std::int64_t version;
   std::int64_t stored_at;
   Digest digest;
-  bool live;  ///< of its function's present epoch
+  bool live;   ///< of its function's present epoch
+  bool apart;  ///< has a value file
+
+  [[nodiscard]] ValueFile file() const noexcept {
+    return {row, static_cast<std::uint64_t>(version)};
+  }
 };
 
 Result<std::vector<Seen>> walk(Site& site, Range range, Deadline deadline) {
@@ -52,7 +57,8 @@ Result<std::vector<Seen>> walk(Site& site, Range range, Deadline deadline) {
   int result = run.step();
   for (; result == SQLITE_ROW; result = run.step()) {
     rows.push_back({run.number(0), run.number(1), run.number(2),
-                    digest_of(run.bytes(3)).value_or(Digest{}), run.number(4) != 0});
+                    digest_of(run.bytes(3)).value_or(Digest{}), run.number(4) != 0,
+                    (run.number(5) & kFlagApart) != 0});
   }
   if (result == SQLITE_DONE) return rows;
   lease->discard();
@@ -97,6 +103,7 @@ class StaleBatch {
   Result<std::uint64_t> remove(Deadline deadline) {
     std::uint64_t removed = 0;
     if (rows_.empty()) return removed;
+    std::vector<ValueFile> files;
     auto transaction = Transaction::begin(site_, deadline);
     if (!transaction) return transaction.error();
     for (const One& one : rows_) {
@@ -106,8 +113,10 @@ class StaleBatch {
         return transaction->fail(run.result(), kCannotClear);
       const bool gone = sqlite3_changes(transaction->connection().handle()) > 0;
       if (gone && one.seen.live && one.seen.stored_at != 0) ++removed;
+      if (gone && one.seen.apart) files.push_back(one.seen.file());
     }
     if (auto error = transaction->commit(kAllSlots)) return *error;
+    site_.value_files().remove(files);
     return removed;
   }
 
@@ -235,14 +244,20 @@ std::optional<Error> LocalStore::sweep(Site& site, Range& range, Deadline deadli
     if (is_late(deadline)) return too_late();
     auto transaction = Transaction::begin(site, deadline);
     if (!transaction) return transaction.error();
+    std::vector<ValueFile> files;
     {
       Run run(transaction->connection(), Sql::sweep);
       run.bind(1, range.first).bind(2, end);
-      if (run.step() != SQLITE_DONE)
+      while (run.step() == SQLITE_ROW) {
+        if ((run.number(2) & kFlagApart) != 0)
+          files.push_back({run.number(0), static_cast<std::uint64_t>(run.number(1))});
+      }
+      if (run.result() != SQLITE_DONE)
         return transaction->fail(run.result(), kCannotClear);
     }
     // No announcement is due: nobody sees these rows.
     if (auto error = transaction->commit(std::nullopt)) return error;
+    site.value_files().remove(files);
     if (end == range.last) return std::nullopt;
     range.first = end + 1;
   }

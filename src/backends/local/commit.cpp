@@ -22,6 +22,7 @@ Version version_of(std::uint64_t word) noexcept { return Version{{word, 0, 0}}; 
 struct LocalStore::State {
   FunctionRow function;
   Version version;
+  std::optional<ValueFile> file;  ///< of the row that will be replaced
 };
 
 Result<Version> LocalStore::commit(const Id& id, const Change& change,
@@ -58,7 +59,11 @@ Result<Version> LocalStore::put(const Id& id, const Change& change, Deadline dea
         auto version = write(*site, id, change, deadline);
         if (version && end_claim(id, change) != site)
           site->table().wake(slot_of(id.digest));
-        if (version && site->wants_checkpoint()) platform::request_chore(*this);
+        const bool first_file = version &&
+                                change.value.bytes().size() > kLargestInDatabase &&
+                                site->note_value_file();
+        if (first_file || (version && site->wants_checkpoint()))
+          platform::request_chore(*this);
         return version;
       });
   if (!answer && answer.error() == ErrorCode::claim_lost) end_claim(id, change);
@@ -77,8 +82,20 @@ Result<Version> LocalStore::erase(const Id& id, const Change& change,
 Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change,
                                   Deadline deadline) {
   const bool puts = change.kind == Change::Kind::put;
+  // Hashed and copied, or written, before others have to wait.
   std::optional<envelope::Draft> draft;
-  if (puts) draft.emplace(id, change.value);  // hashed before others have to wait
+  std::optional<ValueFiles::Made> file;
+  std::string envelope;
+  if (puts) {
+    draft.emplace(id, change.value);
+    if (change.value.bytes().size() > kLargestInDatabase) {
+      auto made = site.value_files().make(draft->head(), draft->content());
+      if (!made) return made.error();
+      file.emplace(std::move(*made));
+    } else {
+      envelope = draft->whole();
+    }
+  }
   const std::string digest = digest_bytes(id.digest);
 
   auto transaction = Transaction::begin(site, deadline);
@@ -101,8 +118,12 @@ Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change
       return transaction->fail(result == SQLITE_DONE ? SQLITE_CORRUPT : result,
                                kCannotStore);
     state.function.epoch = static_cast<std::uint64_t>(run.number(0));
-    if (!run.is_null(1))
-      state.version = version_of(static_cast<std::uint64_t>(run.number(1)));
+    if (!run.is_null(1)) {
+      const auto version = static_cast<std::uint64_t>(run.number(1));
+      if (run.number(2) != 0) state.version = version_of(version);
+      if ((run.number(3) & kFlagApart) != 0)
+        state.file = {row_of(state.function.number, id.digest), version};
+    }
   }
 
   const Basis now{state.function.epoch, state.version};
@@ -118,24 +139,35 @@ Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change
   const Version version = version_of(platform::random_bits());
   // 0 is for tombstones: a clock may stand before 1970.
   const Time stored_at = std::max(platform::wall_now(), Time(Duration(1)));
+  const std::int64_t row = row_of(state.function.number, id.digest);
+  if (puts) draft->stamp(stored_at, version);
+  if (file) {
+    if (auto error = file->publish(draft->head(), {row, version.words[0]}))
+      return *error;
+  }
   {
+    const std::int64_t flags =
+        (puts && change.value.is_none() ? kFlagNone : 0) | (file ? kFlagApart : 0);
     Run run(connection, Sql::write_entry);
-    run.bind(1, row_of(state.function.number, id.digest))
+    run.bind(1, row)
         .bind(2, static_cast<std::int64_t>(now.epoch))
         .bind(3, static_cast<std::int64_t>(version.words[0]))
         .bind(4, puts ? stored_at.time_since_epoch().count() : 0)
-        .bind(5, puts && change.value.is_none() ? kFlagNone : 0)
+        .bind(5, flags)
         .bind(6, puts ? static_cast<std::int64_t>(change.value.bytes().size()) : 0)
         .bind(7, std::as_bytes(std::span(digest)));
-    if (puts) {
-      draft->stamp(stored_at, version);
-      run.bind(8, draft->bytes());
+    if (puts && !file) {
+      const auto head = as_text(draft->head());
+      envelope.replace(0, head.size(), head);  // stamped now
+      run.bind(8, as_bytes(envelope));
     } else {
       run.bind_null(8);
     }
     if (run.step() != SQLITE_DONE) return transaction->fail(run.result(), kCannotStore);
   }
   if (auto error = transaction->commit(slot_of(id.digest))) return *error;
+  if (file) file->keep();
+  if (state.file) site.value_files().remove(*state.file);
   site.functions().remember(*id.function, state.function.number);
   site.table().forget_outcome(id.digest);
   return version;

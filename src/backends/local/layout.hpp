@@ -30,7 +30,7 @@ inline constexpr std::uint64_t kMix2 = 0xbf58476d1ce4e5b9;
 }
 
 inline constexpr std::int64_t kFlagNone = 1;   ///< the value is an empty answer
-inline constexpr std::int64_t kFlagApart = 2;  ///< reserved: in a file of its own
+inline constexpr std::int64_t kFlagApart = 2;  ///< in a file of its own
 
 // The table.
 inline constexpr std::uint64_t kTableMagic = 0x3172656968636163;  // "cachier1"

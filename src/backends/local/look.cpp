@@ -34,6 +34,8 @@ struct LocalStore::Row {
   Time stored_at;
   std::shared_ptr<const void> owner;
   Bytes envelope;
+  std::shared_ptr<const FileBytes> file;  ///< where the envelope is mapped
+  std::optional<ValueFile> apart;         ///< where it is yet to be read
 };
 
 Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline deadline) {
@@ -70,8 +72,31 @@ Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline dead
   row.filled = stored_at != 0;
   row.stored_at = Time(Duration(stored_at));
   row.none = (run.number(3) & kFlagNone) != 0;
-  if (row.filled) std::tie(row.owner, row.envelope) = copy_of(run.bytes(4));
+  if (row.filled && (run.number(3) & kFlagApart) != 0) {
+    row.apart = ValueFile{row_of(number, id.digest), row.basis.version.words[0]};
+  } else if (row.filled) {
+    std::tie(row.owner, row.envelope) = copy_of(run.bytes(4));
+  }
   return row;
+}
+
+Result<LocalStore::Row> LocalStore::read_all(Site& site, const Id& id,
+                                             Deadline deadline) {
+  constexpr int kTries = 8;
+  for (int tried = 1;; ++tried) {
+    auto row = read(site, id, deadline);
+    if (!row || !row->apart) return row;
+    auto opened = site.value_files().open(*row->apart);
+    if (!opened) return opened.error();
+    if (*opened) {
+      row->envelope = (*opened)->envelope;
+      row->owner = std::move((*opened)->owner);
+      row->file = std::move((*opened)->file);
+      return row;
+    }
+    // Replaced since the row was read; if it still is not there, it is lost.
+    if (tried == kTries) return row;
+  }
 }
 
 void LocalStore::judge(const Row& row, const Id& id, const Ask& ask, Look& look) {
@@ -87,6 +112,16 @@ void LocalStore::judge(const Row& row, const Id& id, const Ask& ask, Look& look)
     return;
   }
   if (!*value || ((*value)->is_none() && !ask.allow_none)) return;
+  if (row.file) {
+    Value mapped = Value::in_file((*value)->codec(), (*value)->bytes(), row.file);
+    mapped.set_fingerprint((*value)->fingerprint());
+    mapped.set_none((*value)->is_none());
+    if (!row.file->is_unchanged()) {
+      look.damaged = true;
+      return;
+    }
+    **value = std::move(mapped);
+  }
   look.entry = Entry{std::move(**value), row.stored_at, row.basis.version};
   look.fresh = is_fresh(row.stored_at, look.now, ask.max_age);
 }
@@ -119,6 +154,8 @@ bool LocalStore::find_near(Site& site, const Id& id, const Ask& ask,
   if (!found || (found->entry.value.is_none() && !ask.allow_none) ||
       ask.unreadable == found->entry.version)
     return false;
+  const FileBytes* const file = found->entry.value.file();
+  if (file != nullptr && !file->is_unchanged()) return false;
   if (ask.max_age != kNoLimit) {
     look.now = platform::wall_now();
     if (!is_fresh(found->entry.stored_at, look.now, ask.max_age)) return false;
@@ -134,7 +171,7 @@ std::optional<Error> LocalStore::read_and_judge(Site& site, const Id& id,
                                                 Look& look,
                                                 Deadline deadline) noexcept {
   try {
-    const auto row = read(site, id, deadline);
+    const auto row = read_all(site, id, deadline);
     if (!row) return row.error();
     look.now = platform::wall_now();
     judge(*row, id, ask, look);

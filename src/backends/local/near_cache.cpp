@@ -20,10 +20,12 @@ std::optional<NearCache::Found> NearCache::find(const Id& id,
 void NearCache::remember(const Id& id, std::uint64_t counter, std::uint64_t epoch,
                          const Entry& entry) noexcept {
   const std::size_t largest = bound_ / kLargestPart;
+  const bool in_file = entry.value.file() != nullptr;
   if ((counter & 1) != 0 || bound_ == 0 || id.key.size() > largest ||
-      entry.value.bytes().size() > largest)
+      (!in_file && entry.value.bytes().size() > largest))
     return;
   Shard& shard = shard_of(id.digest);
+  Value before;  // unmapped after the lock
   const std::lock_guard hold(shard.lock);
   Slot* slot = locate(shard.slots, id);
   if (slot == nullptr) {
@@ -36,13 +38,17 @@ void NearCache::remember(const Id& id, std::uint64_t counter, std::uint64_t epoc
     }
     slot->function = id.function->serial();
   } else {
-    if (slot->payload.counter >= counter) return;
-    bytes_.fetch_sub(cost_of(*slot), std::memory_order_relaxed);
+    // A file may have been opened anew.
+    if (slot->payload.counter > counter ||
+        (slot->payload.counter == counter && !in_file))
+      return;
+    discount(*slot);
+    before = std::move(slot->payload.value);
   }
   slot->payload = {entry.value, counter, epoch};
   slot->stored_at = entry.stored_at;
   slot->version = entry.version.words[0];
-  bytes_.fetch_add(cost_of(*slot), std::memory_order_relaxed);
+  count(*slot);
   make_room(shard, *slot);
 }
 
@@ -59,25 +65,40 @@ std::size_t NearCache::cost_of(const Slot& slot) noexcept {
   // The envelope around the value holds the key once more, and some words.
   constexpr std::size_t kEnvelope = 64;
   const std::size_t key = slot.key().size();
+  // What is mapped is the system's.
+  const Value& value = slot.payload.value;
   return sizeof(Slot) + (key > Slot::kInlineKey ? key : 0) + key + kEnvelope +
-         slot.payload.value.bytes().size();
+         (value.file() != nullptr ? 0 : value.bytes().size());
 }
 
-void NearCache::forget(Shard& shard, Slot& slot) noexcept {
+void NearCache::count(const Slot& slot) noexcept {
+  bytes_.fetch_add(cost_of(slot), std::memory_order_relaxed);
+  if (slot.payload.value.file() != nullptr)
+    files_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void NearCache::discount(const Slot& slot) noexcept {
   bytes_.fetch_sub(cost_of(slot), std::memory_order_relaxed);
-  slot.payload = {};
-  shard.slots.remove(&slot);
+  if (slot.payload.value.file() != nullptr)
+    files_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void NearCache::make_room(Shard& shard, const Slot& kept) noexcept {
-  while (bytes() > bound_ && shard.slots.used() > 1) {
+  // Twice round at most: the first time everything may have been asked for.
+  const std::uint32_t places = shard.slots.end();
+  for (std::uint32_t seen = 0; seen < 2 * places && shard.slots.used() > 1; ++seen) {
+    const bool too_many_bytes = bytes() > bound_;
+    if (!too_many_bytes && files_.load(std::memory_order_relaxed) <= kFiles) return;
     if (shard.hand >= shard.slots.end()) shard.hand = 0;
     Slot& slot = *shard.slots.slot_at(shard.hand++);
     if (slot.flags == 0 || &slot == &kept) continue;
+    if (!too_many_bytes && slot.payload.value.file() == nullptr) continue;
     if ((slot.flags & kAskedFor) != 0) {
       slot.flags &= static_cast<std::uint8_t>(~kAskedFor);
     } else {
-      forget(shard, slot);
+      discount(slot);
+      slot.payload = {};
+      shard.slots.remove(&slot);
     }
   }
 }

@@ -31,10 +31,12 @@ class NearCache {
 
   /// The entry was read after the counter of its slot was `counter`: not remembered
   /// where that is odd, or older than what is remembered. Neither are values so big
-  /// that a few would drive everything else out, nor any without memory. The value's
-  /// bytes are plain memory: they are freed under a lock.
+  /// that a few would drive everything else out, nor any without memory. Of those that
+  /// lie in files `kFiles` are remembered, whatever their size.
   void remember(const Id& id, std::uint64_t counter, std::uint64_t epoch,
                 const Entry& entry) noexcept;
+
+  static constexpr std::size_t kFiles = 64;
 
   /// What is remembered, current or not.
   [[nodiscard]] std::size_t bytes() const noexcept {
@@ -71,12 +73,15 @@ class NearCache {
   }
   [[nodiscard]] static Slot* locate(const Slots& slots, const Id& id) noexcept;
   [[nodiscard]] static std::size_t cost_of(const Slot& slot) noexcept;
-  void forget(Shard& shard, Slot& slot) noexcept;
-  /// Forgets until all is within the bound, or the shard holds `kept` only.
+  void count(const Slot& slot) noexcept;
+  void discount(const Slot& slot) noexcept;
+  /// Forgets until all is within the bounds, or the shard holds nothing but `kept` that
+  /// would help.
   void make_room(Shard& shard, const Slot& kept) noexcept;
 
   const std::size_t bound_;
   std::atomic<std::size_t> bytes_{0};
+  std::atomic<std::size_t> files_{0};
   std::array<Shard, kShards> shards_;
 };
 

@@ -70,8 +70,16 @@ Result<Page> LocalStore::scan_in(Site& site, const Filter& filter, const Cursor&
                         (!filter.stored_before || stored_at < *filter.stored_before);
     if (!counts) continue;
     const auto digest = digest_of(run.bytes(4));
-    const Bytes envelope = run.bytes(5);
-    const auto parts = envelope::inspect(envelope, envelope.size());
+    ValueFiles::Beginning apart;
+    Bytes envelope = run.bytes(5);
+    std::uint64_t size = envelope.size();
+    if ((run.number(7) & kFlagApart) != 0) {
+      apart = site.value_files().beginning(
+          {run.number(0), static_cast<std::uint64_t>(run.number(8))});
+      envelope = as_bytes(apart.bytes);
+      size = apart.size;
+    }
+    const auto parts = envelope::inspect(envelope, size);
     if (!digest || !parts) continue;  // damaged: a look says so
     Header header;
     header.function = run.text(1);

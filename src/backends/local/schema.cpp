@@ -63,6 +63,10 @@ std::string database_path(const std::string& folder, std::uint64_t generation) {
   return folder + "/c" + std::to_string(generation) + ".db";
 }
 
+std::string value_folder(const std::string& folder, std::uint64_t generation) {
+  return folder + "/c" + std::to_string(generation) + ".values";
+}
+
 std::uint64_t newest_generation(const std::string& folder) {
   std::uint64_t newest = 1;
   DIR* const directory = ::opendir(folder.c_str());

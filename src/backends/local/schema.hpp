@@ -14,6 +14,10 @@ namespace cachier::local {
 [[nodiscard]] std::string database_path(const std::string& folder,
                                         std::uint64_t generation);
 
+/// Where the value files of its database are.
+[[nodiscard]] std::string value_folder(const std::string& folder,
+                                       std::uint64_t generation);
+
 /// The highest generation of which there is a file; 1 where there is none.
 [[nodiscard]] std::uint64_t newest_generation(const std::string& folder);
 

@@ -6,7 +6,9 @@
 #include "backends/local/schema.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <new>
+#include <system_error>
 
 namespace cachier::local {
 namespace {
@@ -129,6 +131,7 @@ std::optional<Error> Site::open_database(
                  "cannot use the cache's database '" + database_path_ + "'",
                  "this process was forked while another thread was using it",
                  "start the process anew, or by spawn");
+  value_files_.emplace(value_folder(folder_, generation_));
   pool_ = std::make_unique<Pool>(database_path_, read_only_.has_value(), guard_);
   // It says now what is wrong with it.
   auto connection = pool_->lend(deadline);
@@ -169,7 +172,11 @@ std::optional<Error> Site::begin_generation(std::uint64_t generation) {
           "' is damaged and was set aside; a new one begins empty, in '" + path +
           "'. Look at the disk and its file system if this happens again.");
   // The one set aside before it.
-  if (generation > 2) remove_database(database_path(folder_, generation - 2));
+  if (generation > 2) {
+    remove_database(database_path(folder_, generation - 2));
+    std::error_code ignored;
+    std::filesystem::remove_all(value_folder(folder_, generation - 2), ignored);
+  }
   return std::nullopt;
 }
 

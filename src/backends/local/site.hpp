@@ -11,6 +11,7 @@
 #include "backends/local/near_cache.hpp"
 #include "backends/local/pool.hpp"
 #include "backends/local/table.hpp"
+#include "backends/local/value_files.hpp"
 #include "platform/file.hpp"
 
 #include <array>
@@ -73,12 +74,30 @@ class Site {
   /// Whether the log has grown enough since the last checkpoint for another.
   [[nodiscard]] bool wants_checkpoint() const noexcept;
 
+  /// The directory of value files to be looked through next for those that no row
+  /// names, and done with; `ValueFiles::kDirectories`: all are.
+  [[nodiscard]] unsigned next_to_collect() const noexcept {
+    return next_to_collect_.load(std::memory_order_relaxed);
+  }
+  /// Whether a value file was made here: then looking is worth it.
+  [[nodiscard]] bool stores_value_files() const noexcept {
+    return stores_value_files_.load(std::memory_order_relaxed);
+  }
+  /// True: it is the first one.
+  bool note_value_file() noexcept {
+    return !stores_value_files() && !stores_value_files_.exchange(true);
+  }
+  void note_collected(unsigned directory) noexcept {
+    next_to_collect_.store(directory + 1, std::memory_order_relaxed);
+  }
+
   [[nodiscard]] const Table& table() const noexcept { return table_; }
   [[nodiscard]] Claims& claims() noexcept { return claims_; }
   [[nodiscard]] Guard& guard() noexcept { return guard_; }
   [[nodiscard]] Pool& pool() noexcept { return *pool_; }
   [[nodiscard]] FunctionRows& functions() noexcept { return functions_; }
   [[nodiscard]] NearCache& near_cache() noexcept { return near_cache_; }
+  [[nodiscard]] const ValueFiles& value_files() const noexcept { return *value_files_; }
 
   /// Around a fork; the pool has handlers of its own.
   void before_fork() noexcept;
@@ -107,7 +126,10 @@ class Site {
   NearCache near_cache_;
   std::atomic<int> log_frames_{0};
   std::atomic<int> frames_at_checkpoint_{0};
+  std::atomic<unsigned> next_to_collect_{0};
+  std::atomic<bool> stores_value_files_{false};
   std::unique_ptr<Pool> pool_;
+  std::optional<ValueFiles> value_files_;
 };
 
 }  // namespace cachier::local

@@ -20,8 +20,8 @@ constexpr const char* kStatements[] = {
     "INSERT INTO functions(name, epoch) VALUES(?1, ?2)",
     "SELECT f.epoch, e.version, e.stored_at, e.flags, e.envelope FROM functions f "
     "LEFT JOIN entries e ON e.id = ?2 AND e.epoch = f.epoch WHERE f.id = ?1",
-    "SELECT f.epoch, e.version FROM functions f "
-    "LEFT JOIN entries e ON e.id = ?2 AND e.epoch = f.epoch WHERE f.id = ?1",
+    "SELECT f.epoch, e.version, e.epoch = f.epoch, e.flags FROM functions f "
+    "LEFT JOIN entries e ON e.id = ?2 WHERE f.id = ?1",
     "INSERT OR REPLACE INTO entries"
     "(id, epoch, version, stored_at, flags, size, used_at, digest, envelope) "
     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8)",
@@ -34,16 +34,19 @@ constexpr const char* kStatements[] = {
     "SELECT max(id) FROM "
     "(SELECT id FROM entries WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3)",
     "DELETE FROM entries WHERE id BETWEEN ?1 AND ?2 "
-    "AND epoch IS NOT (SELECT epoch FROM functions WHERE id = entries.id >> 44)",
+    "AND epoch IS NOT (SELECT epoch FROM functions WHERE id = entries.id >> 44) "
+    "RETURNING id, version, flags",
     "SELECT id, version, stored_at, digest, epoch IS "
-    "(SELECT epoch FROM functions WHERE id = entries.id >> 44) "
+    "(SELECT epoch FROM functions WHERE id = entries.id >> 44), flags "
     "FROM entries WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
     "DELETE FROM entries WHERE id = ?1 AND version = ?2",
     "UPDATE entries SET stored_at = 0, flags = 0, size = 0, envelope = NULL "
     "WHERE id = ?1 AND version = ?2",
     "SELECT e.id, f.name, e.stored_at, e.size, e.digest, e.envelope, "
-    "e.epoch = f.epoch FROM entries e CROSS JOIN functions f ON f.id = e.id >> 44 "
+    "e.epoch = f.epoch, e.flags, e.version FROM entries e CROSS JOIN functions f ON "
+    "f.id = e.id >> 44 "
     "WHERE e.id > ?1 AND e.id <= ?2 ORDER BY e.id LIMIT ?3",
+    "SELECT flags FROM entries WHERE id = ?1 AND version = ?2",
 };
 static_assert(std::size(kStatements) == static_cast<std::size_t>(Sql::last_one));
 static_assert(kDigestBits == 44);

@@ -26,17 +26,19 @@ enum class Sql : std::uint8_t {
   name_function,  ///< id -> name
   add_function,   ///< name, epoch
   read_entry,     ///< function, row -> its epoch, the entry
-  read_state,     ///< function, row -> its epoch, the entry's version
+  read_state,     ///< function, row -> its epoch, the row's version, whether it is of
+                  ///< this epoch, its flags
   write_entry,    ///< all columns
   raise_epochs,   ///< first and last function
   carry_over,     ///< first and last row, time: younger ones live on in the new epoch
   count_cleared,  ///< first and last row -> entries of the epoch before this
   end_of_batch,   ///< after row, last row, how many -> the last row of so many
-  sweep,          ///< first and last row: deletes rows of other epochs
+  sweep,          ///< first and last row: deletes rows of other epochs -> these
   walk,           ///< after row, last row, how many -> rows' states
   remove,         ///< row, version
   bury,           ///< row, version: leaves a tombstone that keeps it
   list,           ///< after row, last row, how many -> what listings need
+  read_flags,     ///< row, version -> its flags
   last_one,
 };
 

@@ -180,6 +180,15 @@ void LocalStore::run() noexcept {
     }
   }
   if (site->wants_checkpoint()) run_checkpoint(*site, false, deadline);
+  if (site->stores_value_files()) {
+    try {
+      const auto error = collect(*site, deadline);
+      if (error && *error == ErrorCode::deadline_exceeded)
+        platform::request_chore(*this);
+    } catch (const std::bad_alloc&) {
+      // The next process will.
+    }
+  }
 }
 
 void LocalStore::run_at_exit() noexcept {

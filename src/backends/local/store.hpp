@@ -75,7 +75,10 @@ class LocalStore final : public Store,
 
   // Looking (look.cpp).
   struct Row;
+  /// The row; an envelope that has a file of its own is not yet read.
   Result<Row> read(Site& site, const Id& id, Deadline deadline);
+  /// The row with its envelope, wherever that is.
+  Result<Row> read_all(Site& site, const Id& id, Deadline deadline);
   /// A hit without the database: what was read when the slot's counter was `counter`.
   static bool find_near(Site& site, const Id& id, const Ask& ask, std::uint64_t counter,
                         Look& look) noexcept;
@@ -110,6 +113,9 @@ class LocalStore final : public Store,
   static std::optional<Error> sweep(Site& site, Range& range, Deadline deadline);
   /// Leaves the rest, from this row on, to the housekeeper.
   void sweep_later(std::int64_t from) noexcept;
+
+  /// Removes value files that no row names, directory by directory (collect.cpp).
+  static std::optional<Error> collect(Site& site, Deadline deadline);
 
   const std::string directory_;
   const std::string folder_;
