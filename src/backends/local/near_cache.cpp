@@ -70,10 +70,24 @@ void NearCache::forget(Shard& shard, Slot& slot) noexcept {
 }
 
 void NearCache::make_room(Shard& shard, const Slot& kept) noexcept {
-  while (bytes() > bound_ && shard.slots.used() > 1) {
+  forget_some(shard, &kept);
+  // Few big values fill the cache, each in another shard. A lock that is taken is not
+  // waited for: its owner makes room as well.
+  const auto own = static_cast<std::size_t>(&shard - shards_.data());
+  for (std::size_t step = 1; step < kShards && bytes() > bound_; ++step) {
+    Shard& other = shards_[(own + step) % kShards];
+    if (!other.lock.try_lock()) continue;
+    const std::lock_guard hold(other.lock, std::adopt_lock);
+    forget_some(other, nullptr);
+  }
+}
+
+void NearCache::forget_some(Shard& shard, const Slot* kept) noexcept {
+  const std::size_t fewest = kept == nullptr ? 0 : 1;
+  while (bytes() > bound_ && shard.slots.used() > fewest) {
     if (shard.hand >= shard.slots.end()) shard.hand = 0;
     Slot& slot = *shard.slots.slot_at(shard.hand++);
-    if (slot.flags == 0 || &slot == &kept) continue;
+    if (slot.flags == 0 || &slot == kept) continue;
     if ((slot.flags & kAskedFor) != 0) {
       slot.flags &= static_cast<std::uint8_t>(~kAskedFor);
     } else {

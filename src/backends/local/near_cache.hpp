@@ -72,8 +72,11 @@ class NearCache {
   [[nodiscard]] static Slot* locate(const Slots& slots, const Id& id) noexcept;
   [[nodiscard]] static std::size_t cost_of(const Slot& slot) noexcept;
   void forget(Shard& shard, Slot& slot) noexcept;
-  /// Forgets until all is within the bound, or the shard holds `kept` only.
+  /// Forgets others than `kept` until all is within the bound. The caller has the
+  /// shard's lock.
   void make_room(Shard& shard, const Slot& kept) noexcept;
+  /// The same in one shard, as far as that goes.
+  void forget_some(Shard& shard, const Slot* kept) noexcept;
 
   const std::size_t bound_;
   std::atomic<std::size_t> bytes_{0};
