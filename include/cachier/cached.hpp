@@ -498,25 +498,31 @@ class Cached<F, std::tuple<P...>> {
         : state_(std::move(state)), ticket_(std::move(ticket)), args_(args...) {}
 
     void run() noexcept override {
-      // The function's own types again, of what is kept, for as long as it runs.
-      std::apply(
-          [this](const auto&... kept) {
-            const std::tuple<std::remove_cvref_t<P>...> args(kept...);
-            std::apply([this](const auto&... arg) { refresh(arg...); }, args);
-          },
-          args_);
+      try {
+        // The function's own types again, of what is kept, for as long as it runs.
+        std::apply(
+            [this](const auto&... kept) {
+              const std::tuple<std::remove_cvref_t<P>...> args(kept...);
+              std::apply([this](const auto&... arg) { refresh(arg...); }, args);
+            },
+            args_);
+      } catch (...) {
+        // They could not be copied. The ticket, unused, gives the claim back.
+        tell([] { throw; });
+      }
     }
 
    private:
     void refresh(const std::remove_cvref_t<P>&... args) noexcept {
       Work work(state_, args...);
       const engine::Ended ended = engine::run_refresh(std::move(ticket_), work);
-      if (ended.how == engine::Ended::How::exception) tell(work);
+      if (ended.how == engine::Ended::How::exception) tell([&] { work.rethrow(); });
     }
-    void tell(const Work& work) noexcept {
+    template <class Rethrow>
+    void tell(const Rethrow& rethrow) noexcept {
       const std::string_view function = state_->function->id();
       try {
-        work.rethrow();
+        rethrow();
       } catch (const std::exception& error) {
         log_failure(function, error.what());
       } catch (...) {

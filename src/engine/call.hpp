@@ -104,10 +104,12 @@ class Call {
     return Do::compute;
   }
 
-  /// The entry to give cannot be read by this caller; looks from now on ignore it.
+  /// The entry to give cannot be read by this caller; looks from now on ignore it. Its
+  /// attention has ended with the wait that the entry was the end of.
   [[nodiscard]] Do unreadable() noexcept {
     if (store_how_ == Store::claimed) return Do::compute;
     store_how_ = Store::no;
+    attending_ = false;
     return Do::look;
   }
 

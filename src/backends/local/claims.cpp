@@ -28,8 +28,10 @@ Claims::Attempt Claims::take(const Digest& digest, std::uint32_t generation) {
   }
   const Claim claim{platform::random_bits(), claim_byte_of(digest, generation),
                     generation};
+  const bool open = open_file(shard, claim_file_of(digest));
+  // The last that may throw: what is in the set is held.
   const auto entered = shard.held.emplace(digest, claim);
-  if (open_file(shard, claim_file_of(digest)) &&
+  if (open &&
       !platform::lock_byte(shard.file, claim.byte, platform::ByteLock::exclusive) &&
       errno == EAGAIN) {
     shard.held.erase(entered);

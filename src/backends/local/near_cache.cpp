@@ -84,15 +84,29 @@ void NearCache::discount(const Slot& slot) noexcept {
 }
 
 void NearCache::make_room(Shard& shard, const Slot& kept) noexcept {
+  forget_some(shard, &kept);
+  // Few big values fill the cache, each in another shard. A lock that is taken is not
+  // waited for: its owner makes room as well.
+  const auto own = static_cast<std::size_t>(&shard - shards_.data());
+  for (std::size_t step = 1; step < kShards && is_over(); ++step) {
+    Shard& other = shards_[(own + step) % kShards];
+    if (!other.lock.try_lock()) continue;
+    const std::lock_guard hold(other.lock, std::adopt_lock);
+    forget_some(other, nullptr);
+  }
+}
+
+void NearCache::forget_some(Shard& shard, const Slot* kept) noexcept {
+  const std::size_t fewest = kept == nullptr ? 0 : 1;
   // Twice round at most: the first time everything may have been asked for.
-  const std::uint32_t places = shard.slots.end();
-  for (std::uint32_t seen = 0; seen < 2 * places && shard.slots.used() > 1; ++seen) {
-    const bool too_many_bytes = bytes() > bound_;
-    if (!too_many_bytes && files_.load(std::memory_order_relaxed) <= kFiles) return;
+  const std::uint64_t most = std::uint64_t{2} * shard.slots.end();
+  for (std::uint64_t seen = 0; seen < most && is_over() && shard.slots.used() > fewest;
+       ++seen) {
     if (shard.hand >= shard.slots.end()) shard.hand = 0;
     Slot& slot = *shard.slots.slot_at(shard.hand++);
-    if (slot.flags == 0 || &slot == &kept) continue;
-    if (!too_many_bytes && slot.payload.value.file() == nullptr) continue;
+    if (slot.flags == 0 || &slot == kept) continue;
+    // Of too many files others are not to blame.
+    if (bytes() <= bound_ && slot.payload.value.file() == nullptr) continue;
     if ((slot.flags & kAskedFor) != 0) {
       slot.flags &= static_cast<std::uint8_t>(~kAskedFor);
     } else {

@@ -75,9 +75,15 @@ class NearCache {
   [[nodiscard]] static std::size_t cost_of(const Slot& slot) noexcept;
   void count(const Slot& slot) noexcept;
   void discount(const Slot& slot) noexcept;
-  /// Forgets until all is within the bounds, or the shard holds nothing but `kept` that
-  /// would help.
+  /// Whether there is more than the bounds allow.
+  [[nodiscard]] bool is_over() const noexcept {
+    return bytes() > bound_ || files_.load(std::memory_order_relaxed) > kFiles;
+  }
+  /// Forgets others than `kept` until all is within the bounds. The caller has the
+  /// shard's lock.
   void make_room(Shard& shard, const Slot& kept) noexcept;
+  /// The same in one shard, as far as that goes.
+  void forget_some(Shard& shard, const Slot* kept) noexcept;
 
   const std::size_t bound_;
   std::atomic<std::size_t> bytes_{0};

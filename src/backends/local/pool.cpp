@@ -39,7 +39,8 @@ Result<Lease> Pool::lend(Deadline deadline) {
     const std::lock_guard hold(lock_);
     --waiting_;
     // Not if one has come back just now: the wake-up for it may have been this one.
-    if (late && idle_.empty())
+    // What is idle while a fork waits is lent to nobody.
+    if (late && (idle_.empty() || hurry_.load(std::memory_order_relaxed)))
       return Error(ErrorCode::deadline_exceeded, "the cache's database was busy",
                    "all connections of this process were in use", "try again");
   }

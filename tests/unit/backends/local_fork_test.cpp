@@ -1,5 +1,6 @@
 /// Stores and `fork`, while other threads use them.
 
+#include "backends/local/site.hpp"
 #include "local_fixture.hpp"
 
 #include <sqlite3.h>
@@ -7,6 +8,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <optional>
+#include <thread>
 #include <vector>
 
 namespace cachier::test {
@@ -166,6 +169,30 @@ TEST_F(LocalForkTest, AWriterThatWaitsForAnotherProcessHoldsNoForkUp) {
   EXPECT_EQ(writer.wait(), 0);
   waiting.join();
   EXPECT_EQ(stored(*store_, call), "waited");
+}
+
+TEST_F(LocalForkTest, WhoseDeadlineIsOverWhileAForkWaitsIsToldSo) {
+  ASSERT_TRUE(store_->commit(Call("k").id, put("v"), soon()));
+  const auto site = local::Site::open(directory_ / "v1", 0, soon(), {});
+  ASSERT_TRUE(site);
+  local::Pool& pool = (*site)->pool();
+  std::optional<local::Lease> busy;
+  {
+    auto first = pool.lend(soon());
+    auto idle = pool.lend(soon());
+    ASSERT_TRUE(first && idle);
+    busy.emplace(std::move(*first));
+  }
+  std::thread fork([&] {
+    pool.before_fork(soon());
+    pool.after_fork_in_parent();
+  });
+  while (!pool.hurry()) std::this_thread::yield();
+  const auto late = pool.lend(std::chrono::steady_clock::now());
+  EXPECT_FALSE(late);
+  EXPECT_TRUE(pool.hurry()) << "it was kept until the fork was over";
+  busy.reset();
+  fork.join();
 }
 
 }  // namespace

@@ -79,6 +79,18 @@ TEST(NearCache, StaysWithinItsBoundAndKeepsWhatIsAskedFor) {
   EXPECT_GT(cache.bytes(), kBound / 2);
 }
 
+TEST(NearCache, StaysWithinItsBoundWhereAFewValuesFillIt) {
+  constexpr std::size_t kBound = 1 << 20;
+  NearCache cache(kBound);
+  for (int n = 0; n < 200; ++n) {
+    const Call call("key " + std::to_string(n));
+    cache.remember(call.id, 2, 0, entry_of(std::string(200'000, 'x')));
+    ASSERT_LE(cache.bytes(), kBound) << n;
+    EXPECT_TRUE(cache.find(call.id, 2)) << n;
+  }
+  EXPECT_GT(cache.bytes(), kBound / 2);
+}
+
 TEST(NearCache, ValuesThatWouldDriveEverythingOutAreNotKept) {
   NearCache cache(1 << 20);
   const Call call("k");

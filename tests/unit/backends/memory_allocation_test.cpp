@@ -1,7 +1,9 @@
-/// The memory store without memory: what fails has changed nothing, and says so.
+/// Stores without memory: what fails has changed nothing, and says so.
 /// A program of its own, as it replaces `operator new`.
 
+#include "backends/local/claims.hpp"
 #include "backends/memory/memory.hpp"
+#include "support/temp_directory.hpp"
 
 #include <gtest/gtest.h>
 
@@ -130,6 +132,24 @@ TEST_F(MemoryShortage, AFailedScanSaysSo) {
   ASSERT_TRUE(store_->commit(id(long_key_), put, {}));
   const int failures = until_enough([&] { return store_->scan({}, {}, {}); }, [] {});
   EXPECT_GT(failures, 0);
+}
+
+TEST(ClaimsShortage, AFailedAttemptHasTakenNoClaim) {
+  test::TempDirectory directory;
+  local::Claims claims(directory.string() + std::string(100, '/'));
+  std::uint64_t serial = 0;
+  int failures = 0;
+  for (; serial == 0; ++failures) {
+    allowed = failures;
+    try {
+      serial = claims.take({1, 2}, 0).serial;
+      allowed = -1;
+    } catch (const std::bad_alloc&) {
+      allowed = -1;
+      ASSERT_TRUE(claims.none()) << failures;
+    }
+  }
+  EXPECT_GT(failures, 2);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <cachier/cached.hpp>
+#include <cachier/log.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -17,6 +18,26 @@
 #include <vector>
 
 #include "support/temp_directory.hpp"
+
+namespace {
+
+/// Can be copied only where it was made.
+struct HomeBody {
+  std::thread::id home = std::this_thread::get_id();
+  HomeBody() = default;
+  HomeBody(const HomeBody& other) : home(other.home) {
+    if (std::this_thread::get_id() != home) throw std::runtime_error("cannot leave");
+  }
+  HomeBody& operator=(const HomeBody&) = delete;
+  ~HomeBody() = default;
+};
+
+}  // namespace
+
+template <>
+struct cachier::key_encoder<HomeBody> {
+  static void encode(cbor::Writer& writer, const HomeBody&) { encode_key(writer, 1); }
+};
 
 namespace cachier::test {
 namespace {
@@ -165,6 +186,25 @@ TEST_P(CachedOn, ARefreshOwnsTheTextThatItWasCalledWith) {
   }
   while (runs < 2) std::this_thread::yield();
   EXPECT_EQ(f(long_text), long_text);
+}
+
+TEST_P(CachedOn, ARefreshWhoseArgumentsCannotBeCopiedFailsAndGivesItsClaimBack) {
+  std::atomic<int> told{0};
+  set_log_sink([&](LogLevel, std::string_view message) {
+    if (message.find("cannot leave") != std::string_view::npos) ++told;
+  });
+  std::atomic<int> runs{0};
+  auto f = cached(
+      "f", [&](const HomeBody&) { return ++runs; }, options());
+  const HomeBody here;
+  EXPECT_EQ(f(here), 1);
+  // The second one begins only with the claim that the first one gave back.
+  while (told < 2) {
+    EXPECT_EQ(f.call({.stale_after = 0s, .next_time = true}, here), 1);
+    std::this_thread::yield();
+  }
+  set_log_sink({});
+  EXPECT_EQ(runs, 1);
 }
 
 TEST_P(CachedOn, ThreadsRunItOnce) {

@@ -503,5 +503,60 @@ TEST_F(Driver, AnUnreadableEntryIsAMissAndReplaced) {
   EXPECT_EQ(next.result, 2);
 }
 
+/// One that cannot read what the first owner stored, and says when it looks up.
+class Choosy : public Waiter {
+ public:
+  Choosy(std::function<int()> function, std::atomic<std::uint64_t>& waiting,
+         std::atomic<std::uint64_t>& woken)
+      : Waiter(std::move(function), waiting), woken_(woken) {}
+  bool accept(const Entry& entry) noexcept override {
+    return Script::accept(entry) && result != 1;
+  }
+  bool interrupted() noexcept override {
+    ++woken_;
+    return false;
+  }
+
+ private:
+  std::atomic<std::uint64_t>& woken_;
+};
+
+TEST_F(Driver, WaitersWhoCannotReadWhatWasStoredWaitForTheOneWhoReplacesIt) {
+  std::promise<void> may_end;
+  std::atomic<std::uint64_t> waiting{0};
+  std::atomic<std::uint64_t> woken{0};
+  std::atomic<int> runs{0};
+  std::atomic<bool> owned{false};
+  std::thread owner([&] {
+    Script script([&] {
+      owned = true;
+      may_end.get_future().wait();
+      return 1;
+    });
+    (void)call("k", script);
+  });
+  while (!owned) std::this_thread::yield();
+  const auto replace = [&] {
+    ++runs;
+    // Long enough for the other to have met the claim and to have waited for it.
+    until(woken, woken + 3);
+    return 2;
+  };
+  std::vector<std::thread> waiters;
+  for (int i = 0; i < 2; ++i) {
+    waiters.emplace_back([&] {
+      Choosy choosy(replace, waiting, woken);
+      EXPECT_EQ(call("k", choosy).how, How::value);
+      EXPECT_EQ(choosy.result, 2);
+    });
+  }
+  until(waiting, 2);
+  may_end.set_value();
+  owner.join();
+  for (auto& thread : waiters) thread.join();
+  EXPECT_EQ(runs, 1);
+  EXPECT_EQ(counters_.unreadable, 2U);
+}
+
 }  // namespace
 }  // namespace cachier::test
