@@ -248,6 +248,7 @@ class Decorator:
         self._options.resolve()
         self._store = _core.open_store(backend, directory or "")
         self._serials: Any = None
+        self._next_serial = 0
 
     def __call__(self, function: Callable[P, R]) -> _core.CachedFunction[P, R]:
         """Put the cache on a function.
@@ -345,7 +346,10 @@ class Decorator:
         try:
             known = self._serials.get(target)
             if known is None:
-                known = self._serials[target] = len(self._serials)
+                # Not how many there are: numbers of functions that are gone have
+                # entries in the store.
+                known = self._serials[target] = self._next_serial
+                self._next_serial += 1
         except TypeError:  # cannot be referred to weakly: it is told by its name
             return ""
         return f"/{known}" if known else ""

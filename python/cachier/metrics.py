@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -72,6 +74,7 @@ class CacheMetrics:
         self._measure: Callable[[], tuple[int, int] | None] | None = None
         self._latency = (0.0, 0)
         self._slices: deque[tuple[int, float, int]] = deque(maxlen=_SLICES + 1)
+        _all.add(self)
 
     def _count(self, name: str) -> None:
         if self._is_sampled():
@@ -179,6 +182,20 @@ class CacheMetrics:
             self._sizes = (0, 0)
             self._latency = (0.0, 0)
             self._slices.clear()
+
+
+#: Those whose locks a fork must not leave held.
+_all: weakref.WeakSet[CacheMetrics] = weakref.WeakSet()
+
+
+def _free_locks() -> None:
+    """In the child of a fork: who held one may not be there."""
+    for metrics in _all:
+        metrics._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_locks)
 
 
 class MetricsContext:

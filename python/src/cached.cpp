@@ -411,7 +411,7 @@ PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) 
     if (cached.live == nullptr || sized) {
       Result<Value> encoded = encode_value(value, cached.size_limit);
       if (cached.live == nullptr) return encoded;
-      PyErr_Clear();
+      if (!drop_exception()) return encoded;
       if (!encoded && encoded.error() == ErrorCode::too_large) return encoded;
     }
     Value live = Value::of_object(share_object(value));

@@ -164,7 +164,7 @@ PyObject* measure(PyObject* self, PyObject*) try {
       const auto value =
           encode_value(object_of(object), std::numeric_limits<std::uint64_t>::max());
       if (value) bytes += value->bytes().size();
-      PyErr_Clear();  // what has no stored form has no size
+      if (!drop_exception()) return nullptr;  // what has no stored form has no size
     }
     drop_what_is_dead();
     return Py_BuildValue("KK", count, bytes);

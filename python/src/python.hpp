@@ -145,6 +145,15 @@ class Raised {
   Ref exception_;
 };
 
+/// Drops the pending exception, if it is one that programs mean to get over: an
+/// `Exception`. False: another one stays pending, as Ctrl-C does.
+[[nodiscard]] inline bool drop_exception() noexcept {
+  if (PyErr_Occurred() == nullptr) return true;
+  if (PyErr_ExceptionMatches(PyExc_Exception) == 0) return false;
+  PyErr_Clear();
+  return true;
+}
+
 /// Keeps a pending exception out of the way of code that must start without one.
 class ErrorsAside {
  public:

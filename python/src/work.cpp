@@ -95,7 +95,10 @@ Result<Value> PythonWork::encode(std::uint64_t size_limit) noexcept {
     if (size_limit != std::numeric_limits<std::uint64_t>::max()) {
       Result<Value> sized = encode_value(result_.get(), size_limit);
       // What has no stored form has no size: it is kept.
-      PyErr_Clear();
+      if (!drop_exception()) {
+        unstorable_ = Raised::take();
+        return sized;
+      }
       if (!sized && sized.error() == ErrorCode::too_large) return sized;
     }
     Value value = Value::of_object(share_object(result_.get()));

@@ -210,6 +210,22 @@ def test_ctrl_c_while_unpickling_is_the_callers(cache_dir, recorded):
     assert recorded.count == 1
 
 
+def test_ctrl_c_while_measuring_is_the_callers():
+    @cachier.cachier(backend="memory", entry_size_limit=1000)
+    def f():
+        return _InterruptsMeasuring()
+
+    with pytest.raises(KeyboardInterrupt):
+        f()
+    with pytest.raises(KeyboardInterrupt):
+        f.precache_value(value_to_cache=_InterruptsMeasuring())
+
+
+class _InterruptsMeasuring:
+    def __reduce__(self):
+        raise KeyboardInterrupt
+
+
 _interrupt = False
 
 

@@ -1,5 +1,6 @@
 """Function ids: which functions share entries, and which do not."""
 
+import gc
 import textwrap
 
 import pytest
@@ -195,6 +196,37 @@ def test_closures_of_a_factory_do_not_share(cache_dir):
 
     two, three = factory(2), factory(3)
     assert [two(5), three(5), two(5), three(5)] == [10, 15, 10, 15]
+
+
+def test_what_is_gone_leaves_its_number_to_nobody():
+    """In memory a function never answers for another one, however short it lived."""
+    decorator = cachier.cachier(backend="memory")
+
+    def factory(answer):
+        # Equal when decorated, so that neither code nor closure tells them apart.
+        answers = []
+
+        @decorator
+        def inner(x):
+            return answers[0]
+
+        return inner, lambda: answers.append(answer)
+
+    functions = []
+    for answer in "abc":
+        inner, set_answer = factory(answer)
+        set_answer()
+        assert inner(1) == answer
+        functions.append(inner)
+        if answer == "b":
+            del functions[0]
+            gc.collect()
+    assert [inner(1) for inner in functions] == ["b", "c"]
+    del functions, inner
+    gc.collect()
+    last, set_answer = factory("d")
+    set_answer()
+    assert last(1) == "d"
 
 
 def test_the_digest_of_code_does_not_depend_on_the_process(run_python):

@@ -169,6 +169,39 @@ def test_fork_with_threads_that_compute(make):
     assert os.waitstatus_to_exitcode(status) == 0
 
 
+def test_fork_while_a_thread_counts(make):
+    """What a thread of the parent was counting keeps no child from counting."""
+    import threading
+
+    @make(enable_metrics=True)
+    def f(x):
+        return x
+
+    assert f(1) == 1
+    inside, out = threading.Event(), threading.Event()
+
+    def count():
+        with f.metrics._lock:
+            inside.set()
+            assert out.wait(LONG)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    assert inside.wait(LONG)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        ok = False
+        try:
+            ok = f(1) == 1 and f(2) == 2 and f.metrics.get_stats().hits == 1
+        finally:
+            os._exit(0 if ok else 1)
+    _, status = os.waitpid(child, 0)
+    out.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 def test_fork_with_open_stores(make):
     @make()
     def f(x):
