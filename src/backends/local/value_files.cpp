@@ -85,9 +85,9 @@ void for_each_name(const std::string& directory, const Visit& visit) {
 
 /// Memory that begins where a mapping could.
 std::shared_ptr<std::byte> aligned_memory(std::size_t size) {
-  const std::align_val_t alignment{envelope::kAlignment};
-  return {static_cast<std::byte*>(::operator new(size, alignment)),
-          [alignment](std::byte* memory) { ::operator delete(memory, alignment); }};
+  static constexpr std::align_val_t kAlignment{envelope::kAlignment};
+  return {static_cast<std::byte*>(::operator new(size, kAlignment)),
+          [](std::byte* memory) { ::operator delete(memory, kAlignment); }};
 }
 
 bool holds_pickle(const platform::File& file, std::size_t size) {
