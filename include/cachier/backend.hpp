@@ -25,6 +25,11 @@ struct StoreSpec {
   /// variable `CACHIER_NEAR_CACHE_BYTES`, else 64 MiB. Of those who open a directory in
   /// one process, the first decides.
   std::optional<std::size_t> near_cache_bytes = {};
+  /// For the local store: how much the whole of it may keep, heeded by what this
+  /// process stores (`Bounds`). Empty: the environment variables `CACHIER_MAX_ENTRIES`
+  /// and `CACHIER_MAX_BYTES`, else no bounds.
+  std::optional<std::uint64_t> max_entries = {};
+  std::optional<std::uint64_t> max_bytes = {};
 };
 
 /// The store of this spec. Local stores of one directory are one object per process;

@@ -643,6 +643,14 @@ requires Cacheable<std::decay_t<G>>
                              .cache_dir = options.cache_dir,
                              .near_cache_bytes = options.near_cache_bytes})
                      .value();
+  if (options.max_entries || options.max_bytes) {
+    const Bounds bounds{.entries = options.max_entries.value_or(Bounds::kNone),
+                        .bytes = options.max_bytes.value_or(Bounds::kNone)};
+    if (!state->store->keep_within(state->function, bounds)) {
+      refuse("backend '" + options.backend + "' knows no max_entries and max_bytes",
+             "leave them out, or use backend \"local\"");
+    }
+  }
   state->live = state->store->capabilities().live_objects;
   if (!Storable<Result> && !state->live) {
     refuse(

@@ -27,6 +27,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -166,6 +167,17 @@ struct Page {
   Cursor next;
 };
 
+/// How much may be kept. What is beyond is evicted, least used first.
+struct Bounds {
+  static constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t entries = kNone;
+  /// Bytes of values, and some hundred an entry for the rest.
+  std::uint64_t bytes = kNone;
+
+  [[nodiscard]] bool any() const noexcept { return entries != kNone || bytes != kNone; }
+  friend bool operator==(const Bounds&, const Bounds&) = default;
+};
+
 /// What `clear` does.
 enum class Clear : std::uint8_t {
   entries,  ///< removes them; computations that are running will not be stored
@@ -240,6 +252,14 @@ class CACHIER_API Store {
     (void)to;
     (void)size;
     return false;
+  }
+
+  /// Bounds for what one function keeps here (null: for the whole store), heeded by
+  /// what this process stores from now on. False: this store knows no bounds.
+  virtual bool keep_within(const Function* function, const Bounds& bounds) noexcept {
+    (void)function;
+    (void)bounds;
+    return !bounds.any();
   }
 
   /// Where the store lives, for people: a directory, a URL without its password.

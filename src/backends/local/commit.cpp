@@ -22,7 +22,9 @@ Version version_of(std::uint64_t word) noexcept { return Version{{word, 0, 0}}; 
 struct LocalStore::State {
   FunctionRow function;
   Version version;
-  std::optional<ValueFile> file;  ///< of the row that will be replaced
+  // Of the row that will be replaced.
+  std::optional<ValueFile> file;
+  Counts counts;
 };
 
 Result<Version> LocalStore::commit(const Id& id, const Change& change,
@@ -123,6 +125,8 @@ Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change
       if (run.number(2) != 0) state.version = version_of(version);
       if ((run.number(3) & kFlagApart) != 0)
         state.file = {row_of(state.function.number, id.digest), version};
+      if (run.number(2) != 0 && run.number(4) != 0)
+        state.counts = Counts::of_entry(run.number(5));
     }
   }
 
@@ -165,11 +169,23 @@ Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change
     }
     if (run.step() != SQLITE_DONE) return transaction->fail(run.result(), kCannotStore);
   }
+  Counts change_of_counts;
+  if (puts)
+    change_of_counts =
+        Counts::of_entry(static_cast<std::int64_t>(change.value.bytes().size()));
+  change_of_counts -= state.counts;
+  if (auto error = account(*transaction, state.function.number, change_of_counts))
+    return *error;
+  const auto excess = puts ? excess_of(connection, *id.function, state.function.number)
+                           : Result<Excess>(Excess::none);
+  if (!excess) return excess.error();
   if (auto error = transaction->commit(slot_of(id.digest))) return *error;
   if (file) file->keep();
   if (state.file) site.value_files().remove(*state.file);
   site.functions().remember(*id.function, state.function.number);
   site.table().forget_outcome(id.digest);
+  if (puts) site.table().mark(id.digest);
+  if (*excess != Excess::none) make_room(site, *excess, deadline);
   return version;
 }
 

@@ -32,6 +32,9 @@ inline constexpr std::uint64_t kMix2 = 0xbf58476d1ce4e5b9;
 inline constexpr std::int64_t kFlagNone = 1;   ///< the value is an empty answer
 inline constexpr std::int64_t kFlagApart = 2;  ///< in a file of its own
 
+/// What an entry counts for beside the bytes of its value.
+inline constexpr std::int64_t kEntryCost = 256;
+
 // The table.
 inline constexpr std::uint64_t kTableMagic = 0x3172656968636163;  // "cachier1"
 inline constexpr std::uint32_t kTableFormat = 1;
@@ -42,8 +45,14 @@ inline constexpr std::size_t kCountersAt = 20'480;
 inline constexpr std::size_t kOutcomesAt = 151'552;
 inline constexpr std::size_t kWakeWordsAt = 282'624;
 inline constexpr std::size_t kOwnersAt = 348'160;
-inline constexpr std::size_t kTableSize = 413'696;
+inline constexpr std::size_t kMarksAt = 413'696;
+inline constexpr std::size_t kTableSize = 544'768;
 
+inline constexpr std::uint32_t kMarks = 1U << 20;
+
+[[nodiscard]] constexpr std::uint32_t mark_of(const Digest& digest) noexcept {
+  return static_cast<std::uint32_t>(digest.low >> 14) & (kMarks - 1);
+}
 [[nodiscard]] constexpr std::uint32_t slot_of(const Digest& digest) noexcept {
   return static_cast<std::uint32_t>(digest.low) & (kSlots - 1);
 }

@@ -160,6 +160,7 @@ bool LocalStore::find_near(Site& site, const Id& id, const Ask& ask,
     look.now = platform::wall_now();
     if (!is_fresh(found->entry.stored_at, look.now, ask.max_age)) return false;
   }
+  site.table().mark(id.digest);
   look.token.basis = {found->epoch, found->entry.version};
   look.entry = std::move(found->entry);
   look.fresh = true;
@@ -175,8 +176,10 @@ std::optional<Error> LocalStore::read_and_judge(Site& site, const Id& id,
     if (!row) return row.error();
     look.now = platform::wall_now();
     judge(*row, id, ask, look);
-    if (look.entry)
+    if (look.entry) {
+      site.table().mark(id.digest);
       site.near_cache().remember(id, counter, row->basis.epoch, *look.entry);
+    }
     return std::nullopt;
   } catch (const std::bad_alloc&) {
     return out_of_memory();

@@ -2,6 +2,7 @@
 
 #include <cachier/store.hpp>
 
+#include "backends/local/layout.hpp"
 #include "backends/local/sites.hpp"
 #include "backends/local/transaction.hpp"
 #include "platform/fork_aware.hpp"
@@ -50,6 +51,7 @@ class LocalStore final : public Store,
   Result<std::uint64_t> clear(const Filter& filter, Clear what,
                               Deadline deadline) noexcept override;
   std::unique_ptr<Watch> watch(const Id& id) noexcept override;
+  bool keep_within(const Function* function, const Bounds& bounds) noexcept override;
   std::string location() const override { return directory_; }
 
   void run() noexcept override;
@@ -114,6 +116,28 @@ class LocalStore final : public Store,
   /// Leaves the rest, from this row on, to the housekeeper.
   void sweep_later(std::int64_t from) noexcept;
 
+  // Bounds (evict.cpp).
+  /// Bounds and how far eviction has come. Never destroyed before the store.
+  struct Bounded {
+    const Function* function = nullptr;  ///< null: the whole store
+    std::int64_t number = 0;  ///< of the function's row; 0: not known, or all
+    Bounds bounds;
+    std::int64_t hand = 0;  ///< the row that the clock's hand points to
+  };
+  enum class Excess : std::uint8_t { none, some, much };
+  /// Whether what is stored is more than the bounds allow, of this function or in all.
+  /// Inside a transaction that has put an entry of it.
+  Result<Excess> excess_of(Connection& connection, const Function& function,
+                           std::int64_t number);
+  /// Does something about it: leaves it to the housekeeper, where it is much makes a
+  /// small step itself.
+  void make_room(Site& site, Excess excess, Deadline deadline) noexcept;
+  /// Looks at up to `most` rows of what has exceeded its bounds and removes what was
+  /// not asked for. Gives whether there still is more than there should be.
+  Result<bool> evict(Site& site, Bounded& of, std::int64_t most, Deadline deadline);
+  /// The same for all that is bounded. False: nothing is left to be done.
+  bool evict_all(Site& site, std::int64_t most, Deadline deadline);
+
   /// Removes value files that no row names, directory by directory (collect.cpp).
   static std::optional<Error> collect(Site& site, Deadline deadline);
 
@@ -125,6 +149,10 @@ class LocalStore final : public Store,
   std::atomic<std::int64_t> next_retry_{0};       // where nothing could be written
   std::atomic<std::int64_t> next_mending_{0};     // where nothing could be mended
   std::atomic<std::int64_t> sweep_from_{kNoRow};  // where a clear left rows behind
+  platform::Lock evicting_;                       ///< taken before a transaction
+  platform::Lock bounding_;       ///< of what follows; may be taken within one
+  std::vector<Bounded> bounded_;  ///< only ever grows
+  std::atomic<bool> has_bounds_{false};
   platform::Lock opening_;
   bool held_over_fork_ = false;
   // What this process, as a child of a fork, must not open: databases of which a
@@ -153,6 +181,33 @@ struct FunctionRow {
   std::uint64_t epoch = 0;
 };
 Result<FunctionRow> find_function(Connection& connection, const Function& function);
+
+/// How many entries, and what they count for (`docs/formats/local.md`, "Counts").
+struct Counts {
+  std::int64_t entries = 0;
+  std::int64_t bytes = 0;
+
+  /// One entry whose value has so many bytes.
+  [[nodiscard]] static Counts of_entry(std::int64_t size) noexcept {
+    return {1, size + kEntryCost};
+  }
+  Counts& operator+=(const Counts& other) noexcept {
+    entries += other.entries;
+    bytes += other.bytes;
+    return *this;
+  }
+  Counts& operator-=(const Counts& other) noexcept {
+    entries -= other.entries;
+    bytes -= other.bytes;
+    return *this;
+  }
+  friend bool operator==(const Counts&, const Counts&) = default;
+};
+/// The counts of a function's row; 0: of all.
+Result<Counts> read_counts(Connection& connection, std::int64_t function);
+/// Adds `change` to the counts of a function and of all.
+std::optional<Error> account(Transaction& transaction, std::int64_t function,
+                             const Counts& change);
 
 /// Adds the row that `find_function` did not find. Gives its number.
 Result<std::int64_t> add_function(Transaction& transaction, const Function& function,
