@@ -1,5 +1,6 @@
 #include "backends/local/removal.hpp"
 #include "backends/local/store.hpp"
+#include "platform/random.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -10,7 +11,9 @@ namespace cachier::local {
 namespace {
 
 /// Rows that a put looks at itself where the housekeeper does not keep up.
-constexpr std::int64_t kSmallStep = 128;
+constexpr std::int64_t kSmallStep = 256;
+/// How long it waits for the housekeeper's step to end.
+constexpr auto kPatience = std::chrono::milliseconds(2);
 
 /// By how much the counts exceed the bounds once these are lowered by `part` of
 /// themselves. Not positive: they do not.
@@ -38,7 +41,10 @@ bool LocalStore::keep_within(const Function* function, const Bounds& bounds) noe
     if (known != bounded_.end()) {
       known->bounds = bounds;
     } else if (bounds.any()) {
-      bounded_.push_back({function, 0, bounds, 0});
+      // Processes begin in different places, so as not to meet.
+      const auto begin =
+          static_cast<std::int64_t>(platform::random_bits() >> (64 - kDigestBits));
+      bounded_.push_back({function, 0, bounds, begin});
     }
     has_bounds_.store(!bounded_.empty());
     return true;
@@ -71,17 +77,19 @@ Result<LocalStore::Excess> LocalStore::excess_of(Connection& connection,
 
 void LocalStore::make_room(Site& site, Excess excess, Deadline deadline) noexcept {
   try {
-    if (excess == Excess::much) evict_all(site, kSmallStep, deadline);
+    if (excess == Excess::much) evict_all(site, {kSmallStep, true}, deadline);
   } catch (const std::bad_alloc&) {
     // The housekeeper tries it again.
   }
   platform::request_chore(*this);
 }
 
-bool LocalStore::evict_all(Site& site, std::int64_t most, Deadline deadline) {
-  // One at a time: two would look at the same rows. Who does not get to it has it done
-  // for him.
-  if (!evicting_.try_lock()) return false;
+bool LocalStore::evict_all(Site& site, const Step& step, Deadline deadline) {
+  // One at a time: two would look at the same rows.
+  const auto patience = step.pressed ? kPatience : Deadline::duration::zero();
+  if (!evicting_.try_lock_until(
+          std::min(deadline, std::chrono::steady_clock::now() + patience)))
+    return false;
   const std::lock_guard hold(evicting_, std::adopt_lock);
   std::vector<Bounded> all;
   {
@@ -90,7 +98,7 @@ bool LocalStore::evict_all(Site& site, std::int64_t most, Deadline deadline) {
   }
   bool more = false;
   for (std::size_t at = 0; at < all.size(); ++at) {
-    const auto left = evict(site, all[at], most, deadline);
+    const auto left = evict(site, all[at], step, deadline);
     more = more || (left && *left);
     const std::lock_guard writing(bounding_);
     bounded_[at].hand = all[at].hand;
@@ -98,7 +106,7 @@ bool LocalStore::evict_all(Site& site, std::int64_t most, Deadline deadline) {
   return more;
 }
 
-Result<bool> LocalStore::evict(Site& site, Bounded& of, std::int64_t most,
+Result<bool> LocalStore::evict(Site& site, Bounded& of, const Step& step,
                                Deadline deadline) {
   if (of.function != nullptr && of.number == 0) return false;  // nothing is stored yet
   Counts counts;
@@ -114,23 +122,26 @@ Result<bool> LocalStore::evict(Site& site, Bounded& of, std::int64_t most,
   Counts needed = beyond(counts, of.bounds, 128);
 
   const Range all = of.number == 0 ? kAllRows : rows_of(of.number);
-  of.hand = std::clamp(of.hand, all.first, all.last);
-  Removal removal(site, static_cast<std::size_t>(most));
+  if (of.hand < all.first) of.hand += all.first;
+  if (of.hand > all.last) of.hand = all.first;
+  Removal removal(site, static_cast<std::size_t>(step.rows));
   // Where there are fewer rows than may be looked at, twice round: the first time all
   // may have been asked for.
   std::int64_t looked = 0;
-  for (int rounds = 0; looked < most && rounds < 3 && is_over(needed);) {
-    const auto rows = walk(site, {of.hand, all.last}, most - looked, deadline);
+  for (int rounds = 0; looked < step.rows && rounds < 3 && is_over(needed);) {
+    const std::int64_t asked = step.rows - looked;
+    const auto rows = walk(site, {of.hand, all.last}, asked, deadline);
     if (!rows) return rows.error();
     for (const SeenRow& row : *rows) {
-      if (!is_over(needed)) break;
+      if (!is_over(needed)) break;  // and the hand stays
       ++looked;
       of.hand = row.row + 1;
-      if (row.is_entry() && site.table().unmark(row.digest)) continue;
+      const bool spared = !step.pressed || looked <= step.rows / 2;
+      if (row.is_entry() && site.table().unmark(row.digest) && spared) continue;
       if (auto error = removal.add(row, deadline)) return *error;
       if (row.is_entry()) needed -= Counts::of_entry(row.size);
     }
-    if (static_cast<std::int64_t>(rows->size()) < most - looked || rows->empty()) {
+    if (static_cast<std::int64_t>(rows->size()) < asked && is_over(needed)) {
       of.hand = all.first;
       ++rounds;
     }

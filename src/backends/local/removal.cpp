@@ -80,14 +80,15 @@ Result<Counts> Removal::remove(std::optional<std::uint64_t> slot, Deadline deadl
     Run run(transaction->connection(), one.how);
     run.bind(1, one.seen.row).bind(2, one.seen.version);
     bool gone = false;
-    bool live = false;  // its function may have been cleared since it was seen
+    // Since it was seen its function may have been cleared, or somebody else buried it.
+    bool counted = false;
     while (run.step() == SQLITE_ROW) {
       gone = true;
-      live = run.number(0) != 0;
+      counted = run.number(0) != 0;
     }
     if (run.result() != SQLITE_DONE)
       return transaction->fail(run.result(), kCannotRemove);
-    if (live && one.seen.stored_at != 0) of_function += Counts::of_entry(one.seen.size);
+    if (counted) of_function += Counts::of_entry(one.seen.size);
     if (gone && one.seen.apart)
       files.push_back({one.seen.row, static_cast<std::uint64_t>(one.seen.version)});
   }

@@ -48,10 +48,10 @@ constexpr const char* kStatements[] = {
     "SELECT id, version, stored_at, digest, epoch IS "
     "(SELECT epoch FROM functions WHERE id = entries.id >> 44), flags, size "
     "FROM entries WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
-    "DELETE FROM entries WHERE id = ?1 AND version = ?2 "
-    "RETURNING epoch IS (SELECT epoch FROM functions WHERE id = entries.id >> 44)",
+    "DELETE FROM entries WHERE id = ?1 AND version = ?2 RETURNING stored_at > 0 AND "
+    "epoch IS (SELECT epoch FROM functions WHERE id = entries.id >> 44)",
     "UPDATE entries SET stored_at = 0, flags = 0, size = 0, envelope = NULL "
-    "WHERE id = ?1 AND version = ?2 "
+    "WHERE id = ?1 AND version = ?2 AND stored_at > 0 "
     "RETURNING epoch IS (SELECT epoch FROM functions WHERE id = entries.id >> 44)",
     "SELECT e.id, f.name, e.stored_at, e.size, e.digest, e.envelope, "
     "e.epoch = f.epoch, e.flags, e.version FROM entries e CROSS JOIN functions f ON "

@@ -38,7 +38,7 @@ enum class Sql : std::uint8_t {
   end_of_batch,   ///< after row, last row, how many -> the last row of so many
   sweep,          ///< first and last row: deletes rows of other epochs -> these
   walk,           ///< after row, last row, how many -> rows' states
-  remove,         ///< row, version -> whether it was of its function's epoch
+  remove,         ///< row, version -> whether it was an entry that counts
   bury,           ///< the same, and leaves a tombstone that keeps the version
   list,           ///< after row, last row, how many -> what listings need
   read_flags,     ///< row, version -> its flags

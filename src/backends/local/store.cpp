@@ -183,7 +183,8 @@ void LocalStore::run() noexcept {
   }
   if (has_bounds_.load()) {
     try {
-      if (evict_all(*site, kRowsPerStep, deadline)) platform::request_chore(*this);
+      if (evict_all(*site, {kRowsPerStep, false}, deadline))
+        platform::request_chore(*this);
     } catch (const std::bad_alloc&) {
       // The next put says so again.
     }

@@ -132,11 +132,16 @@ class LocalStore final : public Store,
   /// Does something about it: leaves it to the housekeeper, where it is much makes a
   /// small step itself.
   void make_room(Site& site, Excess excess, Deadline deadline) noexcept;
-  /// Looks at up to `most` rows of what has exceeded its bounds and removes what was
-  /// not asked for. Gives whether there still is more than there should be.
-  Result<bool> evict(Site& site, Bounded& of, std::int64_t most, Deadline deadline);
+  /// One step of eviction.
+  struct Step {
+    std::int64_t rows;  ///< that it looks at, at most
+    bool pressed;       ///< its second half removes what was asked for, too
+  };
+  /// Looks at rows of what has exceeded its bounds and removes what was not asked for.
+  /// Gives whether there still is more than there should be.
+  Result<bool> evict(Site& site, Bounded& of, const Step& step, Deadline deadline);
   /// The same for all that is bounded. False: nothing is left to be done.
-  bool evict_all(Site& site, std::int64_t most, Deadline deadline);
+  bool evict_all(Site& site, const Step& step, Deadline deadline);
 
   /// Removes value files that no row names, directory by directory (collect.cpp).
   static std::optional<Error> collect(Site& site, Deadline deadline);
