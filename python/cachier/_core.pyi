@@ -111,6 +111,8 @@ class CachedFunction(_Calls[_P, _R_co]):
         raise_outages: bool,
         raise_refusals: bool,
         mapped: bool,
+        max_entries: int | None,
+        max_bytes: int | None,
     ) -> CachedFunction[_P, _R_co]: ...
     @overload
     def __get__(self, instance: None, owner: type, /) -> CachedFunction[_P, _R_co]: ...

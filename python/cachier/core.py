@@ -76,6 +76,8 @@ def cachier(
     version: str | None = None,
     on_backend_error: Literal["raise", "compute"] | None = None,
     mmap: bool | None = None,
+    max_entries: int | None = None,
+    max_bytes: int | str | None = None,
 ) -> Decorator:
     """Cache the results of a function.
 
@@ -138,6 +140,12 @@ def cachier(
         once, the caller's own to write to, copied page by page when he does. Whoever
         shortens files of the cache meanwhile takes such an array from under its user
         (SIGBUS). False: copied. None: true.
+    max_entries : int
+        How many results of this function are kept on disk: what is beyond is evicted in
+        the background, least used first. Heeded by the processes that are told so.
+    max_bytes : int or str
+        The same for their bytes, or a text like ``"10MB"``. A result counts for its
+        stored bytes and 256.
 
     Returns
     -------
@@ -238,6 +246,7 @@ class Decorator:
         self._size_limit = _size_limit(
             given.get("entry_size_limit", config.value_of("entry_size_limit"))
         )
+        self._bounds = _bounds(given, backend)
         directory: str | None = None
         if backend in _LOCAL:
             directory = _directory(given.get("cache_dir", config.value_of("cache_dir")))
@@ -313,6 +322,7 @@ class Decorator:
             policy == "raise",
             policy == "raise",
             bool(self._given.get("mmap", True)),
+            *self._bounds,
         )
         if metrics is not None:
             metrics._measure = _measure_of(cached)
@@ -432,15 +442,37 @@ def _check(given: dict[str, Any]) -> None:
 
 
 def _size_limit(limit: int | str | None) -> int | None:
-    size = parse_bytes(limit)
+    return _bytes("entry_size_limit", limit)
+
+
+def _bytes(option: str, given: int | str | None) -> int | None:
+    size = parse_bytes(given)
     if size is None:
         return None
     if size < 0:
         raise ValueError(
-            f"entry_size_limit must be 0 or more, not {limit!r}\n"
+            f"{option} must be 0 or more, not {given!r}\n"
             "  fix: give a number of bytes, or a text like '10MB'"
         )
     return min(size, 2**64 - 2)
+
+
+def _bounds(given: dict[str, Any], backend: str) -> tuple[int | None, int | None]:
+    entries = given.get("max_entries")
+    if entries is not None and (
+        isinstance(entries, bool) or not isinstance(entries, int) or entries < 0
+    ):
+        raise ValueError(
+            f"max_entries must be an int of 0 or more, not {entries!r}\n"
+            "  fix: give the number of results to keep"
+        )
+    size = _bytes("max_bytes", given.get("max_bytes"))
+    if (entries is not None or size is not None) and backend == "memory":
+        raise ValueError(
+            "max_entries and max_bytes are not for backend 'memory' in this version\n"
+            "  fix: leave them out, or use backend 'pickle'"
+        )
+    return None if entries is None else min(entries, 2**64 - 2), size
 
 
 def _directory(directory: Any) -> str:

@@ -281,8 +281,13 @@ std::optional<Error> Cached::open() {
     counters.store_errors.fetch_add(1, std::memory_order_relaxed);
     return opened.error();
   }
-  if (store == nullptr) store = *opened;
+  if (store == nullptr) use(*opened);
   return std::nullopt;
+}
+
+void Cached::use(std::shared_ptr<Store> opened) noexcept {
+  store = std::move(opened);
+  if (store != nullptr && bounds.any()) store->keep_within(id, bounds);
 }
 
 bool Cached::read_settings() {

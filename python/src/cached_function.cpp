@@ -279,26 +279,34 @@ PyObject* get_bound(PyObject* self, PyObject* object, PyObject*) {
 // Life
 // ---------------------------------------------------------------------------------
 
+bool read_bound(PyObject* given, std::uint64_t& bound) {
+  if (given == Py_None) return true;
+  bound = PyLong_AsUnsignedLongLong(given);
+  return PyErr_Occurred() == nullptr;
+}
+
 /// CachedFunction(function, store, options, function_id, name, parameters, unkeyed,
 /// bound_arguments, bound_keywords, hash_func, metrics, size_limit, raise_outages,
-/// raise_refusals, mapped): see `_core.pyi`.
+/// raise_refusals, mapped, max_entries, max_bytes): see `_core.pyi`.
 PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   static const char* names[] = {
       "function",       "store",          "options", "function_id",
       "name",           "parameters",     "unkeyed", "bound_arguments",
       "bound_keywords", "hash_func",      "metrics", "size_limit",
-      "raise_outages",  "raise_refusals", "mapped",  nullptr};
+      "raise_outages",  "raise_refusals", "mapped",  "max_entries",
+      "max_bytes",      nullptr};
   PyObject *function = nullptr, *store = nullptr, *options = nullptr, *name = nullptr,
            *id = nullptr, *parameters = nullptr, *bound = nullptr,
            *bound_keywords = nullptr, *hash_func = nullptr, *metrics = nullptr,
-           *size_limit = nullptr;
+           *size_limit = nullptr, *max_entries = nullptr, *max_bytes = nullptr;
   Py_ssize_t unkeyed = 0;
   int raise_outages = 0, raise_refusals = 1, mapped = 1;
   if (!PyArg_ParseTupleAndKeywords(
-          arguments, keywords, "OO!OUUOnOOOOOppp:CachedFunction",
+          arguments, keywords, "OO!OUUOnOOOOOpppOO:CachedFunction",
           const_cast<char**>(names), &function, store_handle_type, &store, &options,
           &id, &name, &parameters, &unkeyed, &bound, &bound_keywords, &hash_func,
-          &metrics, &size_limit, &raise_outages, &raise_refusals, &mapped)) {
+          &metrics, &size_limit, &raise_outages, &raise_refusals, &mapped, &max_entries,
+          &max_bytes)) {
     return nullptr;
   }
   const auto given = [](PyObject* object) {
@@ -335,7 +343,11 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   }
   cached->id = &Function::intern(id_text);
   const auto& handle = *reinterpret_cast<StoreHandle*>(store);
-  cached->store = *handle.store;
+  if (!read_bound(max_entries, cached->bounds.entries) ||
+      !read_bound(max_bytes, cached->bounds.bytes)) {
+    return nullptr;
+  }
+  cached->use(*handle.store);
   cached->live = handle.live;
   if (size_limit != Py_None) {
     cached->size_limit = PyLong_AsUnsignedLongLong(size_limit);

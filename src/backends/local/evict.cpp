@@ -13,7 +13,7 @@ namespace {
 /// Rows that a put looks at itself where the housekeeper does not keep up.
 constexpr std::int64_t kSmallStep = 256;
 /// How long it waits for the housekeeper's step to end.
-constexpr auto kPatience = std::chrono::milliseconds(2);
+constexpr auto kPatience = std::chrono::milliseconds(4);
 
 /// By how much the counts exceed the bounds once these are lowered by `part` of
 /// themselves. Not positive: they do not.
@@ -119,7 +119,7 @@ Result<bool> LocalStore::evict(Site& site, Bounded& of, const Step& step,
   }
   if (!is_over(beyond(counts, of.bounds, 0))) return false;
   // A little more than needed, so that not every put from now on is one too many.
-  Counts needed = beyond(counts, of.bounds, 128);
+  Counts needed = beyond(counts, of.bounds, 32);
 
   const Range all = of.number == 0 ? kAllRows : rows_of(of.number);
   if (of.hand < all.first) of.hand += all.first;
