@@ -1,5 +1,6 @@
 #include <cachier/envelope.hpp>
 
+#include "backends/local/protocol.hpp"
 #include "backends/local/store.hpp"
 #include "platform/clock.hpp"
 
@@ -36,7 +37,9 @@ struct LocalStore::Row {
   Bytes envelope;
 };
 
-Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline deadline) {
+Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id,
+                                         [[maybe_unused]] std::uint64_t& counter,
+                                         Deadline deadline) {
   auto lease = site.pool().lend(deadline);
   if (!lease) return lease.error();
   Connection& connection = **lease;
@@ -54,6 +57,13 @@ Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline dead
     }
     number = found->number;
     site.functions().remember(*id.function, number);
+  }
+  [[maybe_unused]] std::optional<Run> open;
+  if constexpr (Protocol::kCountsInOpenSnapshot) {
+    open.emplace(connection, Sql::find_function);
+    open->bind(1, std::string_view(id.function->id())).step();
+    Protocol::at(Protocol::Point::snapshot_open);
+    counter = site.table().counter(slot_of(id.digest)).load();
   }
   Run run(connection, Sql::read_entry);
   run.bind(1, number).bind(2, row_of(number, id.digest));
@@ -134,8 +144,11 @@ std::optional<Error> LocalStore::read_and_judge(Site& site, const Id& id,
                                                 Look& look,
                                                 Deadline deadline) noexcept {
   try {
-    const auto row = read(site, id, deadline);
+    const auto row = read(site, id, counter, deadline);
     if (!row) return row.error();
+    Protocol::at(Protocol::Point::row_read);
+    if constexpr (!Protocol::kCountsBeforeReading)
+      counter = site.table().counter(slot_of(id.digest)).load();
     look.now = platform::wall_now();
     judge(*row, id, ask, look);
     if (look.entry)

@@ -75,7 +75,7 @@ class LocalStore final : public Store,
 
   // Looking (look.cpp).
   struct Row;
-  Result<Row> read(Site& site, const Id& id, Deadline deadline);
+  Result<Row> read(Site& site, const Id& id, std::uint64_t& counter, Deadline deadline);
   /// A hit without the database: what was read when the slot's counter was `counter`.
   static bool find_near(Site& site, const Id& id, const Ask& ask, std::uint64_t counter,
                         Look& look) noexcept;
