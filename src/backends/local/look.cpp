@@ -1,5 +1,6 @@
 #include <cachier/envelope.hpp>
 
+#include "backends/local/protocol.hpp"
 #include "backends/local/store.hpp"
 #include "platform/clock.hpp"
 
@@ -38,7 +39,9 @@ struct LocalStore::Row {
   std::optional<ValueFile> apart;         ///< where it is yet to be read
 };
 
-Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline deadline) {
+Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id,
+                                         [[maybe_unused]] std::uint64_t& counter,
+                                         Deadline deadline) {
   auto lease = site.pool().lend(deadline);
   if (!lease) return lease.error();
   Connection& connection = **lease;
@@ -56,6 +59,13 @@ Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline dead
     }
     number = found->number;
     site.functions().remember(*id.function, number);
+  }
+  [[maybe_unused]] std::optional<Run> open;
+  if constexpr (Protocol::kCountsInOpenSnapshot) {
+    open.emplace(connection, Sql::find_function);
+    open->bind(1, std::string_view(id.function->id())).step();
+    Protocol::at(Protocol::Point::snapshot_open);
+    counter = site.table().counter(slot_of(id.digest)).load();
   }
   Run run(connection, Sql::read_entry);
   run.bind(1, number).bind(2, row_of(number, id.digest));
@@ -81,10 +91,11 @@ Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline dead
 }
 
 Result<LocalStore::Row> LocalStore::read_all(Site& site, const Id& id,
+                                             std::uint64_t& counter,
                                              Deadline deadline) {
   constexpr int kTries = 8;
   for (int tried = 1;; ++tried) {
-    auto row = read(site, id, deadline);
+    auto row = read(site, id, counter, deadline);
     if (!row || !row->apart) return row;
     auto opened = site.value_files().open(*row->apart);
     if (!opened) return opened.error();
@@ -172,8 +183,11 @@ std::optional<Error> LocalStore::read_and_judge(Site& site, const Id& id,
                                                 Look& look,
                                                 Deadline deadline) noexcept {
   try {
-    const auto row = read_all(site, id, deadline);
+    const auto row = read_all(site, id, counter, deadline);
     if (!row) return row.error();
+    Protocol::at(Protocol::Point::row_read);
+    if constexpr (!Protocol::kCountsBeforeReading)
+      counter = site.table().counter(slot_of(id.digest)).load();
     look.now = platform::wall_now();
     judge(*row, id, ask, look);
     if (look.entry) {

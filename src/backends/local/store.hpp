@@ -78,9 +78,10 @@ class LocalStore final : public Store,
   // Looking (look.cpp).
   struct Row;
   /// The row; an envelope that has a file of its own is not yet read.
-  Result<Row> read(Site& site, const Id& id, Deadline deadline);
+  Result<Row> read(Site& site, const Id& id, std::uint64_t& counter, Deadline deadline);
   /// The row with its envelope, wherever that is.
-  Result<Row> read_all(Site& site, const Id& id, Deadline deadline);
+  Result<Row> read_all(Site& site, const Id& id, std::uint64_t& counter,
+                       Deadline deadline);
   /// A hit without the database: what was read when the slot's counter was `counter`.
   static bool find_near(Site& site, const Id& id, const Ask& ask, std::uint64_t counter,
                         Look& look) noexcept;

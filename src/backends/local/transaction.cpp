@@ -1,6 +1,7 @@
 #include "backends/local/transaction.hpp"
 
 #include "backends/local/guard.hpp"
+#include "backends/local/protocol.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -87,8 +88,19 @@ std::optional<Error> Transaction::commit(std::optional<std::uint64_t> slot) {
   int result = SQLITE_OK;
   {
     std::optional<Announcement> announced;
-    if (slot) announced.emplace(site_->table(), *slot);
+    if (slot && Protocol::kOddBeforeCommit) announced.emplace(site_->table(), *slot);
+    Protocol::at(Protocol::Point::announced);
     result = Run(connection(), Sql::commit).step();
+    Protocol::at(Protocol::Point::committed);
+    if constexpr (Protocol::kOnlyBumpsAfterCommit) {
+      if (slot) site_->table().raise_counters();
+    } else if constexpr (!Protocol::kOddBeforeCommit) {
+      if (slot) announced.emplace(site_->table(), *slot);
+    }
+    if constexpr (Protocol::kClearsPending) {
+      site_->table().pending().store(0);
+      Protocol::at(Protocol::Point::pending_cleared);
+    }
   }
   if (result == SQLITE_DONE) {
     site_->note_log(connection().log_frames());
