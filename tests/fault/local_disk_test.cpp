@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <gmock/gmock.h>
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 namespace cachier::test {
 namespace {
@@ -118,6 +120,92 @@ TEST(LocalDisk, AFullOneWhereNothingIsYetIsAClearError) {
   EXPECT_THAT(*answer, HasSubstr("No space left"));
   EXPECT_THAT(*answer, HasSubstr("fix:   free some space"));
   EXPECT_THAT(*answer, HasSubstr("recovered"));
+}
+
+/// A sequence of changes on a disk that has room for `pages` more. Then there is room
+/// again. Gives what is wrong; nothing: all was as it should be.
+std::string changes_where_little_fits(const fs::path& directory, std::uintmax_t pages) {
+  const fs::path filler = directory / "filler";
+  fill(directory);
+  std::error_code ignored;
+  const auto full = fs::file_size(filler, ignored);
+  fs::resize_file(filler, full - std::min(full, pages * 4096), ignored);
+
+  std::map<std::string, std::string> reported;
+  const auto store = opened(directory.string());
+  if (!store) return "no store";
+  for (int n = 0; n < 12; ++n) {
+    const Call call("k" + std::to_string(n));
+    const std::string value(n % 3 == 0 ? 100'000U : n % 3 == 1 ? 5'000U : 5U, 'v');
+    const auto done = store->commit(call.id, put(value), soon());
+    if (done) {
+      reported[call.key] = value;
+    } else if (std::string_view(done.error().fix()).find("free some space") ==
+               std::string_view::npos) {
+      return "an error of its own: " + done.error().message();
+    }
+    if (n == 6 && store->clear({}, Clear::entries, soon())) reported.clear();
+    for (const auto& [key, expected] : reported) {
+      if (stored(*store, Call(key)) != expected) return key + " was lost at once";
+    }
+  }
+  fs::remove(filler);
+  const Call later("later");
+  if (!store->commit(later.id, put("w"), soon())) return "not stored afterwards";
+  if (stored(*store, later) != "w") return "not there afterwards";
+  for (const auto& [key, expected] : reported) {
+    if (stored(*store, Call(key)) != expected) return key + " was lost in the end";
+  }
+  return {};
+}
+
+TEST(LocalDisk, FullAtEveryWriteOfASequence) {
+  const TempDirectory directory;
+  for (std::uintmax_t pages = 0; pages < 160; pages += pages < 40 ? 1 : 8) {
+    const auto answer = on_small_disk(directory.path(), "2m", [&] {
+      const std::string wrong = changes_where_little_fits(directory.path(), pages);
+      return wrong.empty() ? std::string("fine") : wrong;
+    });
+    if (!answer) GTEST_SKIP() << "no mounts for tests here";
+    EXPECT_EQ(*answer, "fine") << "with room for " << pages << " pages";
+  }
+}
+
+TEST(LocalDisk, WithoutDescriptorsACallGetsAClearErrorAndLaterItsEntry) {
+  const TempDirectory directory;
+  const Call call("k");
+  const Call large("large");
+  for (const bool is_open : {false, true}) {
+    ChildProcess child([&](Channel& parent) {
+      const auto store = opened(directory.string());
+      if (is_open && !store->look(call.id, {}, soon())) return 1;
+      rlimit limit{};
+      ::getrlimit(RLIMIT_NOFILE, &limit);
+      const rlimit before = limit;
+      limit.rlim_cur = 3;  // nothing new
+      ::setrlimit(RLIMIT_NOFILE, &limit);
+      const auto look = store->look(call.id, {}, soon());
+      const auto first = store->commit(call.id, put("v"), soon());
+      const auto second =
+          store->commit(large.id, put(std::string(100'000, 'x')), soon());
+      ::setrlimit(RLIMIT_NOFILE, &before);
+      parent.send(look ? "looked" : look.error().message());
+      parent.send(second ? "stored" : second.error().message());
+      if (!store->commit(call.id, put("later"), soon())) return 2;
+      if (!store->commit(large.id, put(std::string(100'000, 'y')), soon())) return 3;
+      if (stored(*store, call) != "later") return 4;
+      return stored(*store, large) == std::string(100'000, 'y') ? 0 : 5;
+    });
+    const auto look = child.channel().receive();
+    const auto put_large = child.channel().receive();
+    EXPECT_EQ(child.wait(), 0);
+    ASSERT_TRUE(look && put_large);
+    if (!is_open) {
+      EXPECT_THAT(*look, HasSubstr("Too many open files"));
+    }
+    EXPECT_THAT(*put_large, HasSubstr("Too many open files"));
+    EXPECT_THAT(*put_large, HasSubstr("fix:   raise the limit of open files"));
+  }
 }
 
 TEST(LocalDisk, ReadOnlyItIsReadWhereThereIsSomething) {
