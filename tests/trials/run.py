@@ -28,6 +28,7 @@ from collections.abc import Callable
 
 import lives
 import losses
+import powercut
 import together
 from harness import Door, Report, WrongError
 
@@ -49,6 +50,7 @@ TRIALS: dict[Trial, tuple[str, ...]] = {
     losses.bit_flips_in_entries: ("python", "cpp"),
     losses.bit_flips_in_columns: ("python", "cpp"),
     losses.bit_flips_in_files: ("python", "cpp"),
+    powercut.power_cuts: ("python",),
     lives.forks: ("python", "cpp"),
     lives.forks_inside: ("python", "cpp"),
     lives.pools: ("python",),
@@ -124,6 +126,7 @@ def main() -> int:
     random.seed(seed)
     print(f"trials, {'small' if arguments.small else 'full'} counts, seed {seed}")
 
+    os.environ["TRIALS_BUILD"] = str(arguments.build.resolve())
     begin = time.monotonic()
     report = Report(arguments.results)
     took = collections.Counter[str]()
