@@ -80,6 +80,12 @@ Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline dead
   return row;
 }
 
+Result<Basis> LocalStore::basis_now(Site& site, const Id& id, Deadline deadline) {
+  const auto row = read(site, id, deadline);
+  if (!row) return row.error();
+  return row->basis;
+}
+
 Result<LocalStore::Row> LocalStore::read_all(Site& site, const Id& id,
                                              Deadline deadline) {
   constexpr int kTries = 8;
