@@ -120,7 +120,8 @@ struct Change {
     /// Store `value`. Done or `claim_lost`, the claim of `token` ends; after any other
     /// error it stands, so that its owner can say why (`release` with an outcome).
     put,
-    /// End the claim of `token` without a value; leave `outcome` for those who waited.
+    /// End the claim of `token` without a value; leave `outcome` for those who waited,
+  /// if the token's basis still holds.
     release,
     /// Let the claim of `token` hold for another `lease`.
     renew,

@@ -387,6 +387,7 @@ PyObject* call_cached(PyObject* self, const Arguments& given) {
     result = work.finish(ended);
   }
   drop_what_is_dead();
+  report_engine_messages();
   return result;
 }
 
@@ -431,6 +432,7 @@ PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) 
   const Result<Version> put =
       engine::precache(*cached.store, placed.id, std::move(*stored), policy);
   drop_what_is_dead();
+  report_engine_messages();
   if (!put && !(put.error() == ErrorCode::claim_lost) &&
       !get_over(cached, put.error())) {
     return nullptr;

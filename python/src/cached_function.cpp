@@ -143,6 +143,7 @@ PyObject* clear(PyObject* self, Clear what) {
   const auto cleared =
       cached.store->clear(filter, what, std::chrono::steady_clock::now() + kTimeout);
   drop_what_is_dead();
+  report_engine_messages();
   if (!cleared) return raise_error(cleared.error());
   return Py_NewRef(Py_None);
 }
@@ -180,6 +181,7 @@ PyObject* measure(PyObject* self, PyObject*) try {
     count += page->entries.size();
     from = std::move(page->next);
   } while (!from.empty());
+  report_engine_messages();
   return Py_BuildValue("KK", count, bytes);
 } catch (const std::bad_alloc&) {
   return PyErr_NoMemory();

@@ -12,6 +12,7 @@
 #include "file_buffer.hpp"
 #include "key_walk.hpp"
 #include "objects.hpp"
+#include "report.hpp"
 #include "value_codec.hpp"
 #include "work.hpp"
 
@@ -252,6 +253,7 @@ PyObject* core_decode_value(PyObject*, PyObject* arguments) {
 
 PyObject* after_fork_in_child(PyObject*, PyObject*) {
   live_stores_after_fork();
+  forget_engine_messages();
   return Py_NewRef(Py_None);
 }
 
@@ -283,7 +285,14 @@ int execute(PyObject* module) {
                      add_store_handle_type(module) &&
                      add_cached_function_type(module) &&
                      add_bound_function_type(module) && add_file_buffer_type(module);
-  return ready ? 0 : -1;
+  if (!ready) return -1;
+  try {
+    keep_engine_messages();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+    return -1;
+  }
+  return 0;
 }
 
 PyModuleDef_Slot slots[] = {

@@ -78,6 +78,7 @@ PyObject* run_task(PyObject* capsule, PyObject*) {
   if (task == nullptr) return nullptr;
   task->run();
   drop_what_is_dead();
+  report_engine_messages();
   return Py_NewRef(Py_None);
 }
 

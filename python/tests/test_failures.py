@@ -154,6 +154,73 @@ def test_damaged_files_are_misses(cache_dir, recorded, run_python):
     assert done.stderr == ""
 
 
+class TestADamagedDatabase:
+    """One warning when it is set aside: the engine's, told by way of Python."""
+
+    @pytest.fixture
+    def damaged(self, cache_dir, recorded, run_python):
+        """Give a function whose database is garbage, and not open here."""
+        run_python(
+            """
+            import sys, cachier
+            cachier.cachier(cache_dir=sys.argv[1], name="f")(lambda x: x)(1)
+            """,
+            cache_dir,
+        )
+        for end in ("-wal", "-shm"):
+            path = os.path.join(cache_dir, "v1", "c1.db" + end)
+            if os.path.exists(path):
+                os.unlink(path)
+        with open(os.path.join(cache_dir, "v1", "c1.db"), "wb") as file:
+            file.write(b"garbage" * 2000)
+
+        @cachier.cachier(cache_dir=cache_dir, name="f")
+        def f(x):
+            recorded.append(x)
+            return x
+
+        return f
+
+    def test_one_warning(self, damaged, recorded):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert [damaged(1), damaged(1), damaged(2)] == [1, 1, 2]
+        assert recorded == [1, 2]
+        assert [w.category for w in caught] == [cachier.CachierWarning]
+        assert "set aside" in str(caught[0].message)
+        assert caught[0].filename == __file__
+
+    def test_as_an_error_it_does_not_reach_the_caller(self, damaged, caplog):
+        with warnings.catch_warnings(), caplog.at_level("WARNING", logger="cachier"):
+            warnings.simplefilter("error")
+            assert damaged(1) == 1
+        assert "set aside" in caplog.text
+
+    def test_whoever_only_stores_is_told_too(self, damaged):
+        with pytest.warns(cachier.CachierWarning, match="set aside"):
+            damaged.precache_value(1, value_to_cache=5)
+
+    def test_whoever_only_clears_is_told_too(self, damaged):
+        with pytest.warns(cachier.CachierWarning, match="set aside"):
+            damaged.clear_cache()
+
+    def test_a_child_does_not_repeat_it(self, damaged):
+        pid = []
+
+        @cachier.cachier(cache_dir=damaged.cache_dpath(), name="forks")
+        def forks():
+            pid.append(os.fork())
+            return 1
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            forks()
+            if pid[0] == 0:
+                os._exit(1 if caught else 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid[0], 0)[1]) == 0
+        assert len(caught) == 1
+
+
 def test_a_value_that_cannot_be_read_is_a_miss(cache_dir, recorded, caplog):
     class Changes:
         broken = False

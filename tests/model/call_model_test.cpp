@@ -34,7 +34,8 @@ constexpr StoreKind kLeases{.leases = true};
 constexpr auto kAllFaults = {Fault::crash,        Fault::lease_ends, Fault::reply_lost,
                              Fault::put_fails,    Fault::unstorable, Fault::empty,
                              Fault::throws,       Fault::times_out,  Fault::clear,
-                             Fault::clear_claims, Fault::erase,      Fault::ages};
+                             Fault::clear_claims, Fault::erase,      Fault::ages,
+                             Fault::unreadable};
 
 template <Rules kRules = Rules{}>
 void expect_sound(const char* name, const Options& options) {
@@ -75,6 +76,19 @@ TEST(CallModel, EmptyAnswersDoNotCount) {
     expect_sound("empty", with(store, {Fault::empty, Fault::clear, Fault::erase,
                                        Fault::crash, Fault::lease_ends}));
     expect_sound("empty_twice", with(store, {Fault::empty, Fault::times_out}, 2));
+  }
+}
+
+TEST(CallModel, EntriesCannotBeRead) {
+  for (const StoreKind store : {kSeesDeath, kLeases}) {
+    expect_sound("unreadable",
+                 with(store, {Fault::unreadable, Fault::clear, Fault::ages,
+                              Fault::crash, Fault::unstorable}));
+    Options options = with(store, {Fault::unreadable, Fault::times_out}, 2);
+    expect_sound("unreadable_twice", options);
+    options = with(store, {Fault::unreadable, Fault::ages, Fault::throws}, 2);
+    options.wants.next_time = true;
+    expect_sound("unreadable_next_time", options);
   }
 }
 
@@ -158,6 +172,12 @@ TEST(CallModelFinds, OutdatedResultHandedOver) {
   constexpr Rules rules{.take_outdated = true};
   EXPECT_EQ(planted<rules>(with(kSeesDeath, {Fault::clear, Fault::unstorable})),
             Broken::old_result_handed);
+}
+
+TEST(CallModelFinds, WaitsWithoutAttentionAfterAnUnreadableEntry) {
+  constexpr Rules rules{.stay_attending = true};
+  EXPECT_EQ(planted<rules>(with(kSeesDeath, {Fault::unreadable}, 2)),
+            Broken::waits_for_ever);
 }
 
 // Hundreds of thousands of worlds and more: part of `make trials`.

@@ -34,7 +34,7 @@ Result<Version> LocalStore::commit(const Id& id, const Change& change,
       case Change::Kind::put:
         return put(id, change, deadline);
       case Change::Kind::release:
-        return release(id, change);
+        return release(id, change, deadline);
       case Change::Kind::renew:
         return Error(ErrorCode::unsupported, "cannot renew a claim of the local store",
                      "its claims have no lease: they last as long as their process");
@@ -189,17 +189,35 @@ Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change
   return version;
 }
 
-Result<Version> LocalStore::release(const Id& id, const Change& change) noexcept {
+Result<Version> LocalStore::release(const Id& id, const Change& change,
+                                    Deadline deadline) noexcept {
   if (!change.token) return ErrorCode::claim_lost;
   const auto holder = sites_.holder_of(id.digest, change.token->serial);
   if (holder == nullptr) return ErrorCode::claim_lost;
-  if (change.outcome != Outcome::none) {
-    holder->table().set_outcome(id.digest, change.outcome, platform::wall_now());
-  } else {
+  if (change.outcome == Outcome::none ||
+      !publish_outcome(*holder, id, change, deadline))
     holder->table().forget_outcome(id.digest);
-  }
   end_claim(id, change);
   return change.token->basis.version;
+}
+
+bool LocalStore::publish_outcome(Site& site, const Id& id, const Change& change,
+                                 Deadline deadline) noexcept {
+  constexpr int kTries = 4;
+  const auto& counter = site.table().counter(slot_of(id.digest));
+  for (int tried = 0; tried < kTries; ++tried) {
+    const std::uint64_t counted = counter.load();
+    try {
+      const auto now = basis_now(site, id, deadline);
+      if (!now || *now != change.token->basis) return false;
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    site.table().set_outcome(id.digest, change.outcome, platform::wall_now());
+    // Whoever changes the entry raises the counter and forgets the outcome after that.
+    if (counter.load() == counted) return true;
+  }
+  return false;
 }
 
 Sites::Pointer LocalStore::end_claim(const Id& id, const Change& change) noexcept {

@@ -90,6 +90,13 @@ Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id,
   return row;
 }
 
+Result<Basis> LocalStore::basis_now(Site& site, const Id& id, Deadline deadline) {
+  std::uint64_t counter = 0;
+  const auto row = read(site, id, counter, deadline);
+  if (!row) return row.error();
+  return row->basis;
+}
+
 Result<LocalStore::Row> LocalStore::read_all(Site& site, const Id& id,
                                              std::uint64_t& counter,
                                              Deadline deadline) {

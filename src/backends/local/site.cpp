@@ -188,6 +188,14 @@ bool Site::is_in_place() const noexcept {
          (!guard_.is_open() || guard_.has_name());
 }
 
+std::uint64_t Site::log_bytes() const noexcept {
+  // Before anything was written here it is no affair of this process.
+  if (log_frames() == 0) return 0;
+  std::error_code error;
+  const auto size = std::filesystem::file_size(database_path_ + "-wal", error);
+  return error ? 0 : size;
+}
+
 void Site::note_log(int frames) noexcept {
   log_frames_.store(frames, std::memory_order_relaxed);
   // Fewer than there were: a writer has begun the log anew.

@@ -69,6 +69,9 @@ class Site {
   [[nodiscard]] int log_frames() const noexcept {
     return log_frames_.load(std::memory_order_relaxed);
   }
+  /// The size of the log's file, which may have begun anew and still be as long as it
+  /// was.
+  [[nodiscard]] std::uint64_t log_bytes() const noexcept;
   void note_log(int frames) noexcept;
   void note_checkpoint(int frames) noexcept;
   /// Whether the log has grown enough since the last checkpoint for another.

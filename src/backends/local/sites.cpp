@@ -53,13 +53,21 @@ void Sites::close_unused() noexcept {
 }
 
 void Sites::before_fork(Deadline deadline) noexcept {
+  std::vector<Pointer> walked;
   {
     const std::lock_guard hold(lock_);
     prepared_ = known_;
+    walked.swap(prepared_);
   }
-  // Whoever has a connection may need our lock before he gives it back.
-  for (const Pointer& one : prepared_) one->pool().before_fork(deadline);
+  // Whoever has a connection may need our lock before he gives it back. Meanwhile
+  // `replace` may make room in `prepared_`.
+  for (const Pointer& one : walked) one->pool().before_fork(deadline);
   lock_.lock();
+  if (prepared_.capacity() > walked.capacity()) {
+    prepared_ = walked;
+  } else {
+    prepared_.swap(walked);
+  }
   for (const Pointer& one : prepared_) one->before_fork();
 }
 

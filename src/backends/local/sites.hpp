@@ -33,7 +33,8 @@ class Sites {
   /// Closes those that are not current and of no use to anybody.
   void close_unused() noexcept;
 
-  /// Around a fork. Precondition of the first: nobody calls `replace` until after it.
+  /// Around a fork. Nobody should call `replace` between: what it adds meanwhile is
+  /// left alone in the child.
   void before_fork(Deadline deadline) noexcept;
   void after_fork_in_parent() noexcept;
   /// Afterwards there is no current one. Gives the databases that must not be opened

@@ -79,6 +79,8 @@ class LocalStore final : public Store,
   struct Row;
   /// The row; an envelope that has a file of its own is not yet read.
   Result<Row> read(Site& site, const Id& id, std::uint64_t& counter, Deadline deadline);
+  /// What a look would see now.
+  Result<Basis> basis_now(Site& site, const Id& id, Deadline deadline);
   /// The row with its envelope, wherever that is.
   Result<Row> read_all(Site& site, const Id& id, std::uint64_t& counter,
                        Deadline deadline);
@@ -98,7 +100,12 @@ class LocalStore final : public Store,
   // Changing (commit.cpp).
   struct State;
   Result<Version> put(const Id& id, const Change& change, Deadline deadline);
-  Result<Version> release(const Id& id, const Change& change) noexcept;
+  Result<Version> release(const Id& id, const Change& change,
+                          Deadline deadline) noexcept;
+  /// Leaves the outcome for those who wait, unless the entry or its function have
+  /// changed since the claim was given: then it says nothing of what is now.
+  bool publish_outcome(Site& site, const Id& id, const Change& change,
+                       Deadline deadline) noexcept;
   Result<Version> erase(const Id& id, const Change& change, Deadline deadline);
   Result<Version> write(Site& site, const Id& id, const Change& change,
                         Deadline deadline);

@@ -118,7 +118,7 @@ Error Transaction::fail(int result, const char* what) noexcept {
 
 void run_checkpoint(Site& site, bool at_end, Deadline deadline) noexcept {
   if (site.read_only() || !site.is_in_place()) return;
-  if (at_end && site.log_frames() < kTruncateFrames) return;
+  if (at_end && site.log_bytes() < kTruncatedFrom) return;
   Guard& guard = site.guard();
   if (!guard.take_turn(deadline)) return;
   if (auto lease = site.pool().lend(deadline)) {
