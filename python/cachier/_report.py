@@ -33,6 +33,19 @@ def store_failure(location: str, message: str) -> None:
         _log.warning("%s", message)
 
 
+def warning(message: str) -> None:
+    """Warn of what the library itself has noticed."""
+    try:
+        warnings.warn(message, CachierWarning, stacklevel=2)
+    except CachierWarning:
+        _log.warning("%s", message)
+
+
+def message(text: str) -> None:
+    """Log what the library itself has to say."""
+    _log.info("%s", text)
+
+
 def unreadable(function: str, error: BaseException) -> None:
     """Log that a stored value cannot be decoded; the call computes."""
     _log.info(

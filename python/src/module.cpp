@@ -11,6 +11,7 @@
 #include "call_options.hpp"
 #include "key_walk.hpp"
 #include "objects.hpp"
+#include "report.hpp"
 #include "value_codec.hpp"
 #include "work.hpp"
 
@@ -281,6 +282,7 @@ int execute(PyObject* module) {
   const bool ready =
       make_option_names() && make_frame_variable() && add_store_handle_type(module) &&
       add_cached_function_type(module) && add_bound_function_type(module);
+  if (ready) keep_messages();
   return ready ? 0 : -1;
 }
 

@@ -1,13 +1,21 @@
 #include "report.hpp"
 
+#include <cachier/log.hpp>
+
+#include <atomic>
 #include <initializer_list>
+#include <memory>
+#include <new>
+#include <string_view>
+#include <utility>
 
 namespace cachier::python {
 namespace {
 
-/// Calls a function of `cachier._report`; what it raises is nobody's.
+/// Calls a function of `cachier._report`; what it raises is nobody's. False: not
+/// called.
 template <class... Arguments>
-void report(const char* function, const char* format, Arguments... arguments) noexcept {
+bool report(const char* function, const char* format, Arguments... arguments) noexcept {
   const ErrorsAside aside;
   const Ref module = import_module("cachier._report");
   const Ref done = module ? Ref::steal(interruptibly([&] {
@@ -15,7 +23,32 @@ void report(const char* function, const char* format, Arguments... arguments) no
   }))
                           : Ref();
   if (!done) PyErr_Clear();
+  return static_cast<bool>(module);
 }
+
+/// A warning that needs nothing of the disk: where no file can be opened, no module
+/// that is not there yet can be imported.
+void warn_without_modules(const std::string& message) noexcept {
+  const ErrorsAside aside;
+  const Ref errors = import_module("cachier._errors");
+  const Ref category =
+      errors ? Ref::steal(PyObject_GetAttrString(errors.get(), "CachierWarning"))
+             : Ref();
+  const int done = category ? interruptibly([&] {
+    return PyErr_WarnEx(category.get(), message.c_str(), 1);
+  })
+                            : -1;
+  if (done < 0) PyErr_Clear();
+}
+
+/// What the library said, the last first. Said under its locks and without the GIL:
+/// so it is only put down here, without a lock that a fork could leave held.
+struct Message {
+  LogLevel level;
+  std::string text;
+  Message* before;
+};
+std::atomic<Message*> messages{nullptr};
 
 void record(PyObject* metrics, std::initializer_list<const char*> methods) noexcept {
   const ErrorsAside aside;
@@ -42,7 +75,40 @@ void report_long_wait(const std::string& function, std::uint32_t process) noexce
 
 void report_store_failure(const std::string& location,
                           const std::string& message) noexcept {
-  report("store_failure", "ss", location.c_str(), message.c_str());
+  // Said without the module that remembers what was said.
+  static bool said = false;
+  if (said || report("store_failure", "ss", location.c_str(), message.c_str())) return;
+  said = true;
+  warn_without_modules(message +
+                       "\n  meanwhile: functions run uncached; this is said once");
+}
+
+void keep_messages() {
+  set_log_sink([](LogLevel level, std::string_view text) {
+    try {
+      auto* const message = new Message{level, std::string(text), messages.load()};
+      while (!messages.compare_exchange_weak(message->before, message)) {
+      }
+    } catch (const std::bad_alloc&) {
+      // A message less.
+    }
+  });
+}
+
+void report_messages() noexcept {
+  if (messages.load(std::memory_order_relaxed) == nullptr) return;
+  std::unique_ptr<Message> first;
+  for (auto* next = messages.exchange(nullptr); next != nullptr;) {
+    std::unique_ptr<Message> message(next);
+    next = std::exchange(message->before, first.release());
+    first = std::move(message);
+  }
+  while (first) {
+    const char* const function =
+        first->level == LogLevel::warning ? "warning" : "message";
+    report(function, "s", first->text.c_str());
+    first.reset(first->before);
+  }
 }
 
 void record_step(PyObject* metrics, engine::Step step, bool waited) noexcept {

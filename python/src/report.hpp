@@ -23,6 +23,11 @@ void report_long_wait(const std::string& function, std::uint32_t process) noexce
 void report_store_failure(const std::string& location,
                           const std::string& message) noexcept;
 
+/// From now on the library's own messages are kept until `report_messages`.
+void keep_messages();
+/// Says what the library has said meanwhile, on whatever thread. Needs the GIL.
+void report_messages() noexcept;
+
 /// Counts a step in a `CacheMetrics`. `waited`: for somebody else's computation.
 void record_step(PyObject* metrics, engine::Step step, bool waited) noexcept;
 /// Counts how long a call took, and whether it gave up waiting.

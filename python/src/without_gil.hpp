@@ -3,10 +3,12 @@
 /// Lets other Python threads run while a store works.
 
 #include "python.hpp"
+#include "report.hpp"
 
 #include <cachier/store.hpp>
 
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 namespace cachier::python {
@@ -23,23 +25,19 @@ class WithoutGil final : public Store {
     return store_->capabilities();
   }
   Result<Look> look(const Id& id, const Ask& ask, Deadline deadline) noexcept override {
-    const WithGilReleased released;
-    return store_->look(id, ask, deadline);
+    return saying([&] { return store_->look(id, ask, deadline); });
   }
   Result<Version> commit(const Id& id, const Change& change,
                          Deadline deadline) noexcept override {
-    const WithGilReleased released;
-    return store_->commit(id, change, deadline);
+    return saying([&] { return store_->commit(id, change, deadline); });
   }
   Result<Page> scan(const Filter& filter, const Cursor& from,
                     Deadline deadline) noexcept override {
-    const WithGilReleased released;
-    return store_->scan(filter, from, deadline);
+    return saying([&] { return store_->scan(filter, from, deadline); });
   }
   Result<std::uint64_t> clear(const Filter& filter, Clear what,
                               Deadline deadline) noexcept override {
-    const WithGilReleased released;
-    return store_->clear(filter, what, deadline);
+    return saying([&] { return store_->clear(filter, what, deadline); });
   }
   [[nodiscard]] std::unique_ptr<Watch> watch(const Id& id) noexcept override;
   // Nothing that waits: as quick with the GIL.
@@ -50,6 +48,17 @@ class WithoutGil final : public Store {
   [[nodiscard]] std::string location() const override { return store_->location(); }
 
  private:
+  /// Without the GIL; what the library said meanwhile is passed on with it.
+  template <class Verb>
+  static std::invoke_result_t<const Verb&> saying(const Verb& verb) noexcept {
+    auto answer = [&] {
+      const WithGilReleased released;
+      return verb();
+    }();
+    report_messages();
+    return answer;
+  }
+
   std::shared_ptr<Store> store_;
 };
 
