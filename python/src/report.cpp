@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 #include <string_view>
+#include <utility>
 
 namespace cachier::python {
 namespace {
@@ -55,7 +56,7 @@ std::unique_ptr<Message> take_messages() noexcept {
 
 /// Calls a function of `cachier._report`; what it raises is nobody's.
 template <class... Arguments>
-void report(const char* function, const char* format, Arguments... arguments) noexcept {
+bool report(const char* function, const char* format, Arguments... arguments) noexcept {
   const ErrorsAside aside;
   const Ref module = import_module("cachier._report");
   const Ref done = module ? Ref::steal(interruptibly([&] {
@@ -63,6 +64,22 @@ void report(const char* function, const char* format, Arguments... arguments) no
   }))
                           : Ref();
   if (!done) PyErr_Clear();
+  return static_cast<bool>(module);
+}
+
+/// A warning that needs nothing of the disk: where no file can be opened, no module
+/// that is not there yet can be imported.
+void warn_without_modules(const std::string& message) noexcept {
+  const ErrorsAside aside;
+  const Ref errors = import_module("cachier._errors");
+  const Ref category =
+      errors ? Ref::steal(PyObject_GetAttrString(errors.get(), "CachierWarning"))
+             : Ref();
+  const int done = category ? interruptibly([&] {
+    return PyErr_WarnEx(category.get(), message.c_str(), 1);
+  })
+                            : -1;
+  if (done < 0) PyErr_Clear();
 }
 
 void record(PyObject* metrics, std::initializer_list<const char*> methods) noexcept {
@@ -90,7 +107,12 @@ void report_long_wait(const std::string& function, std::uint32_t process) noexce
 
 void report_store_failure(const std::string& location,
                           const std::string& message) noexcept {
-  report("store_failure", "ss", location.c_str(), message.c_str());
+  // Said without the module that remembers what was said.
+  static bool said = false;
+  if (said || report("store_failure", "ss", location.c_str(), message.c_str())) return;
+  said = true;
+  warn_without_modules(message +
+                       "\n  meanwhile: functions run uncached; this is said once");
 }
 
 void keep_engine_messages() { set_log_sink(keep_message); }

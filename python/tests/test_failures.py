@@ -4,6 +4,7 @@ import logging
 import os
 import stat
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -395,3 +396,47 @@ def test_the_module_refuses_nonsense():
         _core.Store()
     with pytest.raises(TypeError):
         _core.read_timedelta(5, "name")
+
+
+def test_a_damaged_database_that_is_set_aside_is_told(cache_dir, run_python):
+    source = """
+        import sys, cachier
+        @cachier.cachier(cache_dir=sys.argv[1], name="f")
+        def f(x):
+            return x
+        print(f(1), f(1))
+    """
+    assert run_python(source, cache_dir).stderr == ""
+    database = Path(cache_dir, "v1", "c1.db")
+    for beside in ("-wal", "-shm"):
+        database.with_name(database.name + beside).unlink(missing_ok=True)
+    database.write_bytes(b"garbage " * 1000)
+    said = run_python(source, cache_dir)
+    assert said.stdout == "1 1\n"
+    assert said.stderr.count("CachierWarning") == 1
+    assert str(database) in said.stderr
+    assert "set aside" in said.stderr
+    assert run_python(source, cache_dir).stderr == ""
+    # Warnings that are errors are not the caller's.
+    database.with_name("c2.db").write_bytes(b"garbage " * 1000)
+    assert run_python(source, cache_dir, flags=["-Werror"]).stdout == "1 1\n"
+
+
+def test_a_process_without_file_descriptors_is_told(cache_dir, run_python):
+    source = """
+        import os, resource, sys, cachier
+        @cachier.cachier(cache_dir=sys.argv[1])
+        def f(x):
+            return x
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limit[1]))
+        print(f(1), f(1), f(2))
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        runs = []
+        g = cachier.cachier(cache_dir=sys.argv[1])(lambda: runs.append(1) or 7)
+        print(g(), g(), len(runs))
+    """
+    done = run_python(source, cache_dir)
+    assert done.stdout == "1 1 2\n7 7 1\n"
+    assert done.stderr.count("CachierWarning") == 1
+    assert "Too many open files" in done.stderr

@@ -161,7 +161,11 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path,
   sqlite3_wal_autocheckpoint(handle, 0);
   sqlite3_wal_hook(handle, &Connection::on_commit, self.get());
   const int set = sqlite3_exec(
-      handle, "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000; PRAGMA mmap_size=0",
+      // secure_delete, which some distributions build in, writes zeros over all that is
+      // deleted: a clear would write as much as it removes, while others wait.
+      handle,
+      "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000; PRAGMA mmap_size=0; "
+      "PRAGMA secure_delete=OFF",
       nullptr, nullptr, nullptr);
   if (set != SQLITE_OK) return sqlite_error(handle, set, what);
 
