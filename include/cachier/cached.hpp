@@ -417,7 +417,15 @@ class Cached<F, std::tuple<P...>> {
     }
 
     void store_failed(const Error& error) noexcept override {
-      log(LogLevel::warning, error.message());
+      try {
+        const std::string kind = std::to_string(static_cast<int>(error.code()));
+        log_once(LogLevel::warning, state_->store->location() + ' ' + kind,
+                 error.message() +
+                     "\n  meanwhile: functions run uncached; this is "
+                     "said once");
+      } catch (...) {
+        // A line less in the log.
+      }
     }
 
     void waits_for(std::uint32_t process) noexcept override {
@@ -616,7 +624,7 @@ class Cached<F, std::tuple<P...>> {
 /// Threads: the wrapper may be shared and copied. One caller computes a missing entry;
 /// the others wait, at most `Options::wait_for_calc_timeout`.
 /// Errors: what `fn` throws reaches its caller and is not stored. A store that fails
-/// never fails a call: it computes, and tells the log (`set_log_sink`).
+/// never fails a call: it computes, and warns once in the log (`set_log_sink`).
 /// Throws `Exception` for an option out of range and a store that cannot be opened.
 template <class G>
 requires Cacheable<std::decay_t<G>>

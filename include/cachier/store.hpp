@@ -121,7 +121,7 @@ struct Change {
     /// error it stands, so that its owner can say why (`release` with an outcome).
     put,
     /// End the claim of `token` without a value; leave `outcome` for those who waited,
-  /// if the token's basis still holds.
+    /// if the token's basis still holds.
     release,
     /// Let the claim of `token` hold for another `lease`.
     renew,
@@ -231,7 +231,8 @@ class CACHIER_API Store {
   virtual Result<std::uint64_t> clear(const Filter& filter, Clear what,
                                       Deadline deadline) noexcept = 0;
 
-  /// Begins to watch an entry.
+  /// Begins to watch an entry. Null: there is no memory for it; the caller looks again
+  /// soon.
   [[nodiscard]] virtual std::unique_ptr<Watch> watch(const Id& id) noexcept = 0;
 
   /// The fresh entry that a `look` would give now, where the store knows it without

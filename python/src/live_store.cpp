@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -232,7 +233,7 @@ std::vector<std::shared_ptr<const void>> LiveStore::objects_of(
 }
 
 std::unique_ptr<Watch> LiveStore::watch(const Id& id) noexcept {
-  return std::make_unique<Attention>(bell_of(id.digest));
+  return std::unique_ptr<Watch>(new (std::nothrow) Attention(bell_of(id.digest)));
 }
 
 void LiveStore::ring(Bell& bell) noexcept {

@@ -258,20 +258,21 @@ PyObject* after_fork_in_child(PyObject*, PyObject*) {
 }
 
 PyMethodDef functions[] = {
-    {"open_store", open_store_handle, METH_VARARGS, nullptr},
+    {"open_store", guarded<open_store_handle>, METH_VARARGS, nullptr},
     {"settings_changed", settings_changed, METH_NOARGS, nullptr},
     {"caching_enabled", core_caching_enabled, METH_NOARGS, nullptr},
     {"set_caching_enabled", set_caching_enabled, METH_O, nullptr},
-    {"default_cache_dir", core_default_cache_dir, METH_NOARGS, nullptr},
+    {"default_cache_dir", guarded<core_default_cache_dir>, METH_NOARGS, nullptr},
     {"is_call_option", core_is_call_option, METH_O, nullptr},
     {"read_timedelta", core_read_timedelta, METH_VARARGS, nullptr},
-    {"function_id", core_function_id, METH_VARARGS, nullptr},
-    {"code_digest", core_code_digest, METH_VARARGS, nullptr},
-    {"encode_key", core_encode_key, METH_O, nullptr},
-    {"call_key", as_cfunction(core_call_key), METH_FASTCALL | METH_KEYWORDS, nullptr},
-    {"digest", core_digest, METH_VARARGS, nullptr},
-    {"encode_value", core_encode_value, METH_O, nullptr},
-    {"decode_value", core_decode_value, METH_VARARGS, nullptr},
+    {"function_id", guarded<core_function_id>, METH_VARARGS, nullptr},
+    {"code_digest", guarded<core_code_digest>, METH_VARARGS, nullptr},
+    {"encode_key", guarded<core_encode_key>, METH_O, nullptr},
+    {"call_key", as_cfunction(guarded<core_call_key>), METH_FASTCALL | METH_KEYWORDS,
+     nullptr},
+    {"digest", guarded<core_digest>, METH_VARARGS, nullptr},
+    {"encode_value", guarded<core_encode_value>, METH_O, nullptr},
+    {"decode_value", guarded<core_decode_value>, METH_VARARGS, nullptr},
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 

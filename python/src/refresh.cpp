@@ -82,7 +82,7 @@ PyObject* run_task(PyObject* capsule, PyObject*) {
   return Py_NewRef(Py_None);
 }
 
-PyMethodDef run_task_def = {"run_task", run_task, METH_NOARGS, nullptr};
+PyMethodDef run_task_def = {"run_task", guarded<run_task>, METH_NOARGS, nullptr};
 
 bool submit(std::unique_ptr<Task> task) noexcept {
   const ErrorsAside aside;

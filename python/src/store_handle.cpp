@@ -64,7 +64,7 @@ PyObject* get_location(PyObject* self, void*) {
 }
 
 PyGetSetDef properties[] = {
-    {"location", get_location, nullptr,
+    {"location", guarded<get_location>, nullptr,
      "Where the store lives, for people: a directory, or \"memory\".", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 

@@ -385,6 +385,42 @@ def test_reports_never_raise():
     _report.long_wait("f", 5)
 
 
+@pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""), reason="it needs all addresses"
+)
+@pytest.mark.parametrize(
+    ("call", "left"),
+    [
+        ("C().f(*many)", 200_000_000),
+        # The interpreter itself copies the arguments once.
+        ("C().f.precache_value(*many, value_to_cache=1)", 300_000_000),
+        ("C.f.precache_value(*many, value_to_cache=1)", 300_000_000),
+        ("_core.function_id('', 'x' * 200_000_000, '', None, '')", 300_000_000),
+    ],
+)
+def test_too_little_memory_is_a_memory_error(run_python, call, left):
+    source = f"""
+        import resource, cachier
+        from cachier import _core
+        class C:
+            @cachier.cachier(
+                backend="memory", name="f", allow_non_static_methods=True
+            )
+            def f(self, *all):
+                return 1
+        C.f
+        many = (None,) * 30_000_000
+        pages = int(open("/proc/self/statm").read().split()[0])
+        limit = pages * resource.getpagesize() + {left}
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        try:
+            {call}
+        except MemoryError:
+            print("told")
+    """
+    assert run_python(source).stdout == "told\n"
+
+
 def test_the_module_refuses_nonsense():
     with pytest.raises(TypeError):
         _core.open_store()

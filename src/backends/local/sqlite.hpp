@@ -73,7 +73,8 @@ class Connection {
   /// The prepared statement; null and `result` where that failed.
   sqlite3_stmt* statement(Sql which, int& result) noexcept;
 
-  /// Whether a look at the whole database finds damage. Reads all of it.
+  /// Whether a look at the whole database finds damage by the deadline. Reads all of
+  /// it; what has not been read by then counts as sound.
   [[nodiscard]] bool finds_damage() noexcept;
 
   /// Runs a pragma or the like that gives one number.

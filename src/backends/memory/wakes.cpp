@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <new>
 
 #include "platform/futex.hpp"
 
@@ -58,7 +59,7 @@ void wake_all() noexcept {
 }
 
 std::unique_ptr<Watch> watch(const Digest& digest) noexcept {
-  return std::make_unique<WordWatch>(word_of(digest));
+  return std::unique_ptr<Watch>(new (std::nothrow) WordWatch(word_of(digest)));
 }
 
 }  // namespace cachier::memory

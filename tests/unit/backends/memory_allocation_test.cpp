@@ -134,6 +134,14 @@ TEST_F(MemoryShortage, AFailedScanSaysSo) {
   EXPECT_GT(failures, 0);
 }
 
+TEST_F(MemoryShortage, AWatchThatCannotBeMadeIsNone) {
+  allowed = 0;
+  const auto watch = store_->watch(id(long_key_));
+  allowed = -1;
+  EXPECT_EQ(watch, nullptr);
+  EXPECT_NE(store_->watch(id(long_key_)), nullptr);
+}
+
 TEST(ClaimsShortage, AFailedAttemptHasTakenNoClaim) {
   test::TempDirectory directory;
   local::Claims claims(directory.string() + std::string(100, '/'));

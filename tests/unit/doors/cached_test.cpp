@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
@@ -335,6 +337,24 @@ TEST(Cached, SaysWhatIsWrong) {
                            {.cache_dir = directory.path().string()});
             }).find("value_codec"),
             std::string::npos);
+}
+
+TEST(Cached, AStoreThatFailsIsWarnedOfOnce) {
+  const TempDirectory directory;
+  const std::string path = directory / "cache";
+  auto f = cached("f", [](int n) { return n; }, {.cache_dir = path});
+  auto g = cached("g", [](int n) { return n; }, {.cache_dir = path});
+  std::filesystem::remove_all(path);
+  std::ofstream(path) << "in the way";
+  std::vector<std::string> warnings;
+  set_log_sink([&](LogLevel level, std::string_view message) {
+    if (level == LogLevel::warning) warnings.emplace_back(message);
+  });
+  EXPECT_EQ(f(1) + f(1) + f(2) + g(3), 7);
+  set_log_sink({});
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_NE(warnings[0].find(path), std::string::npos);
+  EXPECT_GE(f.counters().store_errors, 3U);
 }
 
 TEST(Cached, RefusesWhatItCouldNotKey) {
