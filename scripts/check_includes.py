@@ -28,6 +28,9 @@ class Rule(NamedTuple):
 # The public headers, from the bottom up. `door` is what only callers include.
 DOORS = ("include/cachier/cached.hpp", "include/cachier/cachier.hpp")
 
+# What a backend shows to operators, that is to the command line, besides its store.
+UPKEEP = ("src/backends/local/inspect.hpp", "src/backends/local/repair.hpp")
+
 SYSTEM = ("*.h",)  # POSIX and Linux
 
 RULES: dict[str, Rule] = {
@@ -50,8 +53,9 @@ RULES: dict[str, Rule] = {
         ours=("include", "src/containers", "src/platform"), foreign=SYSTEM
     ),
     "src/backends/local": Rule(
-        ours=("include", "src/containers", "src/platform"), foreign=SYSTEM
+        ours=("include", "upkeep", "src/containers", "src/platform"), foreign=SYSTEM
     ),
+    "upkeep": Rule(ours=("include",)),
     "src/plugins": Rule(
         ours=(
             "include",
@@ -64,7 +68,7 @@ RULES: dict[str, Rule] = {
     # The errors, used by all.
     "src": Rule(ours=("include",)),
     # The doors.
-    "src/cli": Rule(ours=("include", "door"), foreign=("CLI/*.hpp", *SYSTEM)),
+    "src/cli": Rule(ours=("include", "door", "upkeep"), foreign=("CLI/*.hpp", *SYSTEM)),
     "python/src": Rule(
         # Its memory store is made of the same table as ours.
         ours=(
@@ -92,6 +96,8 @@ def folder_of(path: str) -> str | None:
     """The rule's name for a file, by the longest folder that has one."""
     if path in DOORS:
         return "door"
+    if path in UPKEEP:
+        return "upkeep"
     for parent in Path(path).parents:
         name = parent.as_posix()
         if name in RULES or name in FREE:

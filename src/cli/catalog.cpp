@@ -78,10 +78,12 @@ std::string_view shown_codec(Codec codec) noexcept {
   return "unknown";
 }
 
-Catalog::Catalog(const std::string& directory)
-    : location_(
-          std::filesystem::absolute(directory.empty() ? default_cache_dir() : directory)
-              .lexically_normal()) {
+std::string location_of(const std::string& directory) {
+  return std::filesystem::absolute(directory.empty() ? default_cache_dir() : directory)
+      .lexically_normal();
+}
+
+Catalog::Catalog(const std::string& directory) : location_(location_of(directory)) {
   if (nothing_there(location_)) return;
   store_ = open_store({.backend = "local", .cache_dir = location_}).value();
 }

@@ -41,6 +41,9 @@ class FunctionPattern {
 [[nodiscard]] std::string shown_call(const Header& entry, std::size_t limit = 200);
 [[nodiscard]] std::string_view shown_codec(Codec codec) noexcept;
 
+/// The cache directory that an option means; empty: the default one.
+[[nodiscard]] std::string location_of(const std::string& directory);
+
 /// All entries of one function together.
 struct FunctionSummary {
   std::string id;

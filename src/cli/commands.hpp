@@ -46,6 +46,14 @@ struct ClearOptions {
 };
 int clear(const ClearOptions& options);
 
+/// `cachier stats`.
+struct StatsOptions {
+  std::string function;
+  std::string directory;
+  bool json = false;
+};
+int stats(const StatsOptions& options);
+
 /// `cachier backends`.
 int list_backends(bool json);
 

@@ -20,10 +20,6 @@ std::uint64_t seconds_of(Duration age) {
   return seconds < 0 ? 0 : static_cast<std::uint64_t>(seconds);
 }
 
-std::string plural(std::uint64_t count, std::string_view one, std::string_view many) {
-  return std::to_string(count) + " " + std::string(count == 1 ? one : many);
-}
-
 void print_nothing(const Catalog& catalog, const FunctionPattern& pattern) {
   if (catalog.absent()) {
     std::cout << "Nothing is cached in " << printable(catalog.location()) << " yet.\n";

@@ -55,6 +55,7 @@ class Program {
     add_list();
     add_show();
     add_clear();
+    add_stats();
     backends_ = app_.add_subcommand("backends", "Where entries can live");
     add_json(backends_, backends_json_);
   }
@@ -78,6 +79,7 @@ class Program {
     if (*list_) return list(list_options_);
     if (*show_) return show(show_options_);
     if (*clear_) return clear(clear_options_);
+    if (*stats_) return stats(stats_options_);
     if (*backends_) return list_backends(backends_json_);
     std::cerr << app_.help();
     return kUsage;
@@ -130,15 +132,24 @@ class Program {
     add_directory(clear_, clear_options_.directory);
   }
 
+  void add_stats() {
+    stats_ = app_.add_subcommand("stats", "How much there is, and where");
+    stats_->add_option("FUNCTION", stats_options_.function, "Only of this function");
+    add_directory(stats_, stats_options_.directory);
+    add_json(stats_, stats_options_.json);
+  }
+
   CLI::App app_{"Caches of function results: what is in them, and out with it.",
                 "cachier"};
   CLI::App* list_ = nullptr;
   CLI::App* show_ = nullptr;
   CLI::App* clear_ = nullptr;
+  CLI::App* stats_ = nullptr;
   CLI::App* backends_ = nullptr;
   ListOptions list_options_;
   ShowOptions show_options_;
   ClearOptions clear_options_;
+  StatsOptions stats_options_;
   bool backends_json_ = false;
 };
 

@@ -85,6 +85,10 @@ std::string human_size(std::uint64_t bytes) {
   return one_decimal(number, kUnits[unit]);
 }
 
+std::string plural(std::uint64_t count, std::string_view one, std::string_view many) {
+  return std::to_string(count) + " " + std::string(count == 1 ? one : many);
+}
+
 std::string human_age(Duration age) {
   using std::chrono::floor;
   const auto count = [](auto time, std::string_view unit) {

@@ -13,6 +13,9 @@ namespace cachier::cli {
 
 /// `812 B`, `3.4 KB`, `1.2 GB`: powers of 1024.
 [[nodiscard]] std::string human_size(std::uint64_t bytes);
+/// `1 entry`, `3 entries`: the number and the word that goes with it.
+[[nodiscard]] std::string plural(std::uint64_t count, std::string_view one,
+                                 std::string_view many);
 /// `45 s`, `3 min`, `5 h`, `2 d`; `now` below a second, also where clocks differ.
 [[nodiscard]] std::string human_age(Duration age);
 /// `2026-03-01T12:00:00Z`, with as many digits of the second as it has.

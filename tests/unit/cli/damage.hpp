@@ -1,0 +1,50 @@
+#pragma once
+
+/// Values that have files, and damage to what a cache directory holds.
+
+#include "command_line.hpp"
+
+#include <sqlite3.h>
+
+namespace cachier::test {
+
+/// Bytes of a value that is not in the database.
+inline constexpr std::size_t kBig = 100'000;
+
+[[nodiscard]] inline Value big(char filler) {
+  return Value::of_bytes(Codec::pickle, std::string(kBig, filler));
+}
+
+/// Runs it in a database; gives the number in the first column of its first row, if
+/// any.
+inline std::int64_t run_sql_in(const std::string& path, const std::string& sql) {
+  sqlite3* database = nullptr;
+  EXPECT_EQ(sqlite3_open_v2(path.c_str(), &database, SQLITE_OPEN_READWRITE, nullptr),
+            0);
+  sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  sqlite3_stmt* statement = nullptr;
+  EXPECT_EQ(sqlite3_prepare_v2(database, sql.c_str(), -1, &statement, nullptr), 0)
+      << sqlite3_errmsg(database);
+  std::int64_t answer = 0;
+  int result = sqlite3_step(statement);
+  if (result == SQLITE_ROW) answer = sqlite3_column_int64(statement, 0);
+  while (result == SQLITE_ROW) result = sqlite3_step(statement);
+  EXPECT_EQ(result, SQLITE_DONE) << sqlite3_errmsg(database);
+  sqlite3_finalize(statement);
+  sqlite3_close(database);
+  return answer;
+}
+
+/// Flips bits of a file that nobody has open.
+inline void flip(const std::string& path, std::size_t from, std::size_t size) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  std::string bytes(size, '\0');
+  file.seekg(static_cast<std::streamoff>(from));
+  file.read(bytes.data(), static_cast<std::streamsize>(size));
+  ASSERT_TRUE(file.good()) << path;
+  for (char& byte : bytes) byte = static_cast<char>(byte ^ 0x55);
+  file.seekp(static_cast<std::streamoff>(from));
+  file.write(bytes.data(), static_cast<std::streamsize>(size));
+}
+
+}  // namespace cachier::test
