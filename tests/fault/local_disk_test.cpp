@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sqlite3.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -206,6 +207,41 @@ TEST(LocalDisk, WithoutDescriptorsACallGetsAClearErrorAndLaterItsEntry) {
     EXPECT_THAT(*put_large, HasSubstr("Too many open files"));
     EXPECT_THAT(*put_large, HasSubstr("fix:   raise the limit of open files"));
   }
+}
+
+TEST(LocalDisk, AWriterThatIsStoppedCostsOthersOneDeadline) {
+  const TempDirectory directory;
+  const auto store = opened(directory.string());
+  const Call call("k");
+  ASSERT_TRUE(store->commit(call.id, put("v"), soon()));
+  // It holds the database's write lock as long as it is not told to go on.
+  ChildProcess stopped([&](Channel& parent) {
+    sqlite3* database = nullptr;
+    const std::string path = (directory.path() / "v1/c1.db").string();
+    const bool begun = sqlite3_open(path.c_str(), &database) == SQLITE_OK &&
+                       sqlite3_exec(database, "BEGIN IMMEDIATE", nullptr, nullptr,
+                                    nullptr) == SQLITE_OK;
+    parent.send(begun ? "begun" : "not begun");
+    (void)parent.receive();
+    return 0;
+  });
+  ASSERT_EQ(stopped.channel().receive(), "begun");
+  const auto now = [] { return std::chrono::steady_clock::now(); };
+  const auto first =
+      store->commit(call.id, put("w"), now() + std::chrono::milliseconds(200));
+  ASSERT_FALSE(first);
+  EXPECT_EQ(first.error(), ErrorCode::deadline_exceeded);
+  // Longer than the test may take.
+  const auto second =
+      store->commit(call.id, put("w"), now() + std::chrono::minutes(30));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error(), ErrorCode::deadline_exceeded);
+  EXPECT_EQ(stored(*store, call), "v");
+
+  stopped.channel().send("go on");
+  EXPECT_EQ(stopped.wait(), 0);
+  EXPECT_TRUE(store->commit(call.id, put("w"), soon()));
+  EXPECT_EQ(stored(*store, call), "w");
 }
 
 TEST(LocalDisk, ReadOnlyItIsReadWhereThereIsSomething) {

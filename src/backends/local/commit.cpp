@@ -7,10 +7,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <new>
 
 namespace cachier::local {
 namespace {
+
+/// How long a put waits for its turn after one that has waited in vain.
+constexpr auto kPatienceIfStalled = std::chrono::milliseconds(50);
 
 constexpr char kCannotStore[] = "cannot store in the cache's database";
 
@@ -56,9 +60,16 @@ Result<Version> LocalStore::put(const Id& id, const Change& change, Deadline dea
   // Of a claim that is not held in this process, a parent's for one, nothing may come.
   if (change.token && !sites_.holder_of(id.digest, change.token->serial))
     return ErrorCode::claim_lost;
+  // Where the last one waited in vain for its turn, somebody may have been stopped in
+  // mid-write, and each call would wait as long.
+  if (stalled_.load(std::memory_order_relaxed))
+    deadline =
+        std::min(deadline, std::chrono::steady_clock::now() + kPatienceIfStalled);
   auto answer =
       in_site(Check::now, deadline, [&](const Sites::Pointer& site) -> Result<Version> {
         auto version = write(*site, id, change, deadline);
+        stalled_.store(!version && version.error() == ErrorCode::deadline_exceeded,
+                       std::memory_order_relaxed);
         if (version && end_claim(id, change) != site)
           site->table().wake(slot_of(id.digest));
         const bool first_file = version &&
