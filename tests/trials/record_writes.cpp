@@ -2,8 +2,8 @@
 /// order in which it does it: what a power cut may leave of that is tried out by
 /// `powercut.py`.
 ///
-/// POWERCUT_DIRECTORY: the directory, without links; POWERCUT_LOG: the file to append to.
-/// A record: operation (1 byte), lengths of path and data (8 bytes each), offset (8
+/// POWERCUT_DIRECTORY: the directory, without links; POWERCUT_LOG: the file to append
+/// to. A record: operation (1 byte), lengths of path and data (8 bytes each), offset (8
 /// bytes), path, data. What is written by way of a mapping is not seen.
 
 #include <dlfcn.h>

@@ -163,9 +163,9 @@ class LocalStore final : public Store,
   std::atomic<std::int64_t> next_mending_{0};     // where nothing could be mended
   std::atomic<std::int64_t> sweep_from_{kNoRow};  // where a clear left rows behind
   std::atomic<bool> stalled_{false};  ///< the last put waited in vain for its turn
-  platform::Lock evicting_;                       ///< taken before a transaction
-  platform::Lock bounding_;       ///< of what follows; may be taken within one
-  std::vector<Bounded> bounded_;  ///< only ever grows
+  platform::Lock evicting_;           ///< taken before a transaction
+  platform::Lock bounding_;           ///< of what follows; may be taken within one
+  std::vector<Bounded> bounded_;      ///< only ever grows
   std::atomic<bool> has_bounds_{false};
   platform::Lock opening_;
   bool held_over_fork_ = false;
