@@ -524,6 +524,11 @@ Result<Value> encode_value(PyObject* object, std::uint64_t size_limit) {
 }
 
 Ref decode_value(const Value& value, Buffers buffers) {
+  if (value.fingerprint() != 0) {
+    PyErr_SetString(PyExc_ValueError,
+                    "the stored value is of a C++ type that is described otherwise");
+    return {};
+  }
   switch (value.codec()) {
     case Codec::live:
       break;

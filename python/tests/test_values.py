@@ -308,6 +308,13 @@ def test_bytes_that_are_no_pickle_are_an_error(data):
         _core.decode_value(PICKLE, bytes.fromhex(data))
 
 
+def test_a_value_of_a_described_type_is_not_readable():
+    assert _core.decode_value(CBOR, b"\x01", 0) == 1
+    for codec, data in ((CBOR, b"\x01"), _core.encode_value(object)):
+        with pytest.raises(ValueError, match="described"):
+            _core.decode_value(codec, data, 5)
+
+
 def test_values_that_cpp_writes():
     assert _core.decode_value(
         CBOR, bytes.fromhex("d9cac6871907e802181d17183b183a07")
