@@ -60,10 +60,8 @@ struct Cached {
   LiveStore* live = nullptr;     ///< the same store, if it keeps objects
   std::uint64_t size_limit = std::numeric_limits<std::uint64_t>::max();
   Buffers buffers = Buffers::mapped;
-  bool hide_keys = false;
   bool raise_outages = false;
   bool raise_refusals = true;
-  bool plain = false;  ///< a plain function: what does not bind, it refuses itself
   Counters counters;
 
   Settings settings;
