@@ -33,14 +33,12 @@ struct StoreSpec {
 };
 
 /// The store of this spec. Local stores of one directory are one object per process;
-/// each
-/// `"memory"` is a new one. Opening touches the disk only as far as needed to say that
-/// it cannot work; what is missing is made on first use. Thread-safe.
+/// each `"memory"` is a new one. Opening touches the disk only as far as needed to say
+/// that it cannot work; what is missing is made on first use. Thread-safe.
 ///
 /// Errors: `invalid_argument` for a backend that nobody knows and a variable that is no
-/// number of bytes, `refused` for a
-/// directory that is not ours to use, `unavailable` for one that cannot be made or
-/// opened now.
+/// number of bytes, `refused` for a directory that is not ours to use, `unavailable`
+/// for one that cannot be made or opened now.
 CACHIER_API Result<std::shared_ptr<Store>> open_store(const StoreSpec& spec);
 
 /// `$XDG_CACHE_HOME/cachier`, else `~/.cachier`. An empty variable is an unset one.

@@ -332,7 +332,8 @@ class Cached<F, std::tuple<P...>> {
         return true;
       }
       if constexpr (Storable<Result>) {
-        if (value.codec() != Codec::cbor) return false;
+        // A description of a type is nobody's here yet: it is another one's.
+        if (value.codec() != Codec::cbor || value.fingerprint() != 0) return false;
         try {
           own_ = decode_value<Result>(value.bytes());
         } catch (...) {

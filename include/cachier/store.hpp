@@ -131,7 +131,8 @@ struct Change {
 
   Kind kind = Kind::put;
   Value value;
-  /// The claim that is used up (put, release) or renewed.
+  /// The claim that is used up (put, release) or renewed. A release without one is an
+  /// `invalid_argument`.
   std::optional<Token> token = {};
   /// For a put without a claim: it happens only if this still holds.
   std::optional<Basis> basis = {};

@@ -262,7 +262,7 @@ Keyed write_key_by(const Cached& cached, const Parameters& parameters,
 /// Key, digest and what is kept of the key, for as long as the writer is left alone.
 struct Placed {
   Placed(const Cached& cached, const cbor::Writer& writer)
-      : kept(writer.view(), cached.hide_keys),
+      : kept(writer.view()),
         id{cached.id, digest_of(*cached.id, writer.view()), kept.bytes(),
            kept.hashed()} {}
 
@@ -312,7 +312,7 @@ bool Cached::read_settings() {
   read.cleanup_stale = cleanup != 0;
   settings = read;
   settings_seen = epoch;
-  quick = live != nullptr && !hash_func && !bound_arguments && !metrics && !hide_keys &&
+  quick = live != nullptr && !hash_func && !bound_arguments && !metrics &&
           read.enabled && !read.cleanup_stale && parameters.function;
   const auto is_option = [](const Ref& one) { return is_call_option(one.get()); };
   quick_by_name = quick && parameters.count() <= kQuickParameters &&

@@ -61,10 +61,8 @@ struct Cached {
   std::uint64_t size_limit = std::numeric_limits<std::uint64_t>::max();
   Buffers buffers = Buffers::mapped;
   Bounds bounds;  ///< of what the store keeps of it
-  bool hide_keys = false;
   bool raise_outages = false;
   bool raise_refusals = true;
-  bool plain = false;  ///< a plain function: what does not bind, it refuses itself
   Counters counters;
 
   Settings settings;

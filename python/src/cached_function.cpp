@@ -328,7 +328,6 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
             : !cached->parameters.read_description(parameters)) {
     return nullptr;
   }
-  cached->plain = plain;
   cached->parameters.unkeyed = static_cast<std::size_t>(unkeyed);
   if (own != nullptr) {
     if (!cached->own.emplace().read_code(own)) return nullptr;

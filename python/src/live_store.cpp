@@ -161,7 +161,10 @@ Result<Version> LiveStore::commit(const Id& id, const Change& change,
         break;
       }
       case Change::Kind::release:
-        if (!change.token) return ErrorCode::claim_lost;
+        if (!change.token) {
+          return Error(ErrorCode::invalid_argument, "cannot release a claim",
+                       "a release needs a token");
+        }
         version = table_.release(id, *change.token, change.outcome, now());
         break;
       case Change::Kind::renew:

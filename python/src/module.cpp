@@ -241,11 +241,15 @@ PyObject* core_encode_value(PyObject*, PyObject* object) {
 PyObject* core_decode_value(PyObject*, PyObject* arguments) {
   int codec = 0;
   Py_buffer bytes;
-  if (!PyArg_ParseTuple(arguments, "iy*", &codec, &bytes)) return nullptr;
-  const Value value(
+  unsigned long long fingerprint = 0;
+  if (!PyArg_ParseTuple(arguments, "iy*|K", &codec, &bytes, &fingerprint)) {
+    return nullptr;
+  }
+  Value value(
       static_cast<Codec>(codec),
       {static_cast<const std::byte*>(bytes.buf), static_cast<std::size_t>(bytes.len)},
       nullptr);
+  value.set_fingerprint(fingerprint);
   PyObject* const object = decode_value(value, Buffers::copied).release();
   PyBuffer_Release(&bytes);
   return object;

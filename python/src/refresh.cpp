@@ -57,9 +57,11 @@ class CleanupTask final : public Task {
     const Cached& cached = cached_of(self());
     Filter filter;
     filter.function = cached.id;
-    filter.stored_before =
-        std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()) -
-        stale_after_;
+    const Time now =
+        std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
+    // A negative age may reach beyond the end of time.
+    const bool ends = stale_after_ < now - Time::max();
+    filter.stored_before = ends ? Time::max() : now - stale_after_;
     const auto removed = cached.store->clear(
         filter, Clear::stale, std::chrono::steady_clock::now() + kCleanupTimeout);
     if (!removed) report_failure(cached, removed.error());

@@ -201,8 +201,10 @@ Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change
 }
 
 Result<Version> LocalStore::release(const Id& id, const Change& change,
-                                    Deadline deadline) noexcept {
-  if (!change.token) return ErrorCode::claim_lost;
+                                    Deadline deadline) {
+  if (!change.token)
+    return Error(ErrorCode::invalid_argument, "cannot release a claim",
+                 "a release needs a token");
   const auto holder = sites_.holder_of(id.digest, change.token->serial);
   if (holder == nullptr) return ErrorCode::claim_lost;
   if (change.outcome == Outcome::none ||

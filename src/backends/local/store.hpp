@@ -100,8 +100,7 @@ class LocalStore final : public Store,
   // Changing (commit.cpp).
   struct State;
   Result<Version> put(const Id& id, const Change& change, Deadline deadline);
-  Result<Version> release(const Id& id, const Change& change,
-                          Deadline deadline) noexcept;
+  Result<Version> release(const Id& id, const Change& change, Deadline deadline);
   /// Leaves the outcome for those who wait, unless the entry or its function have
   /// changed since the claim was given: then it says nothing of what is now.
   bool publish_outcome(Site& site, const Id& id, const Change& change,

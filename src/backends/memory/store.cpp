@@ -178,7 +178,8 @@ Result<Version> MemoryStore::commit(const Id& id, const Change& change,
         break;
       case Change::Kind::release: {
         if (!change.token) {
-          return Error(ErrorCode::invalid_argument, "a release needs a token");
+          return Error(ErrorCode::invalid_argument, "cannot release a claim",
+                       "a release needs a token");
         }
         Shard& shard = shard_of(id.digest);
         const Time now = exact_time();
