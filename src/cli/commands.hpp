@@ -54,6 +54,13 @@ struct StatsOptions {
 };
 int stats(const StatsOptions& options);
 
+/// `cachier verify`.
+struct VerifyOptions {
+  std::string directory;
+  bool json = false;
+};
+int verify(const VerifyOptions& options);
+
 /// `cachier backends`.
 int list_backends(bool json);
 

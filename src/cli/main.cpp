@@ -56,6 +56,7 @@ class Program {
     add_show();
     add_clear();
     add_stats();
+    add_verify();
     backends_ = app_.add_subcommand("backends", "Where entries can live");
     add_json(backends_, backends_json_);
   }
@@ -80,6 +81,7 @@ class Program {
     if (*show_) return show(show_options_);
     if (*clear_) return clear(clear_options_);
     if (*stats_) return stats(stats_options_);
+    if (*verify_) return verify(verify_options_);
     if (*backends_) return list_backends(backends_json_);
     std::cerr << app_.help();
     return kUsage;
@@ -139,17 +141,26 @@ class Program {
     add_json(stats_, stats_options_.json);
   }
 
+  void add_verify() {
+    verify_ =
+        app_.add_subcommand("verify", "Reads everything, and says what is damaged");
+    add_directory(verify_, verify_options_.directory);
+    add_json(verify_, verify_options_.json);
+  }
+
   CLI::App app_{"Caches of function results: what is in them, and out with it.",
                 "cachier"};
   CLI::App* list_ = nullptr;
   CLI::App* show_ = nullptr;
   CLI::App* clear_ = nullptr;
   CLI::App* stats_ = nullptr;
+  CLI::App* verify_ = nullptr;
   CLI::App* backends_ = nullptr;
   ListOptions list_options_;
   ShowOptions show_options_;
   ClearOptions clear_options_;
   StatsOptions stats_options_;
+  VerifyOptions verify_options_;
   bool backends_json_ = false;
 };
 

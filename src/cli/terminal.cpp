@@ -35,6 +35,25 @@ bool input_is_terminal() noexcept { return ::isatty(STDIN_FILENO) == 1; }
 
 bool output_is_terminal() noexcept { return ::isatty(STDOUT_FILENO) == 1; }
 
+bool shows_progress() noexcept {
+  const char* const kind = std::getenv("TERM");
+  return ::isatty(STDERR_FILENO) == 1 && kind != nullptr &&
+         std::string_view(kind) != "dumb";
+}
+
+ProgressLine::~ProgressLine() {
+  if (shown_ != std::chrono::steady_clock::time_point()) std::cerr << "\r\x1b[K";
+}
+
+bool ProgressLine::is_due() const noexcept {
+  return std::chrono::steady_clock::now() - shown_ >= std::chrono::milliseconds(100);
+}
+
+void ProgressLine::show(const std::string& text) {
+  shown_ = std::chrono::steady_clock::now();
+  std::cerr << "\r\x1b[K" << text << std::flush;
+}
+
 std::size_t terminal_width() noexcept {
   winsize size{};
   if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;

@@ -2,6 +2,7 @@
 
 /// What stdout and stdin are, and tables for them.
 
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -11,6 +12,26 @@ namespace cachier::cli {
 
 [[nodiscard]] bool input_is_terminal() noexcept;
 [[nodiscard]] bool output_is_terminal() noexcept;
+
+/// Whether somebody sees stderr while it is written: on a terminal that can rewrite a
+/// line.
+[[nodiscard]] bool shows_progress() noexcept;
+
+/// A line of stderr that is rewritten, and is gone at the end.
+class ProgressLine {
+ public:
+  ProgressLine() = default;
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+  ~ProgressLine();
+
+  /// Whether the last one has been there for long enough.
+  [[nodiscard]] bool is_due() const noexcept;
+  void show(const std::string& text);
+
+ private:
+  std::chrono::steady_clock::time_point shown_{};
+};
 
 /// Columns of the terminal; 0 where stdout is none.
 [[nodiscard]] std::size_t terminal_width() noexcept;

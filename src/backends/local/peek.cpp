@@ -89,6 +89,13 @@ Peek::Head Peek::read_table() const {
   if (!head.damage && generation == 0)
     head.damage = Error(ErrorCode::corrupt, "the table of the cache is damaged",
                         "it says that no database is in use");
+  if (head.damage) return head;
+  // A database has its name before the table names it.
+  const std::uint64_t newest = newest_generation(folder_);
+  if (generation > newest && platform::identity_of(database_path(folder_, newest)))
+    head.damage = Error(ErrorCode::corrupt, "the table of the cache is damaged",
+                        "it says that " + database_path(folder_, generation) +
+                            " is in use, which is not there");
   if (!head.damage) head.generation = generation;
   return head;
 }

@@ -206,16 +206,22 @@ std::vector<ValueFile> ValueFiles::list(unsigned directory) const {
   return files;
 }
 
+std::vector<std::string> ValueFiles::unfinished(Time now) const {
+  std::vector<std::string> paths;
+  for_each_name(folder_, [&](std::string_view name) {
+    if (!name.ends_with(kUnfinished)) return;
+    std::string path = folder_ + "/" + std::string(name);
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) return;
+    const Time written(std::chrono::seconds(status.st_mtim.tv_sec));
+    if (now - written > kAbandonedAfter) paths.push_back(std::move(path));
+  });
+  return paths;
+}
+
 void ValueFiles::remove_unfinished(Time now) const noexcept {
   try {
-    for_each_name(folder_, [&](std::string_view name) {
-      if (!name.ends_with(kUnfinished)) return;
-      const std::string path = folder_ + "/" + std::string(name);
-      struct stat status {};
-      if (::stat(path.c_str(), &status) != 0) return;
-      const Time written(std::chrono::seconds(status.st_mtim.tv_sec));
-      if (now - written > kAbandonedAfter) ::unlink(path.c_str());
-    });
+    for (const std::string& path : unfinished(now)) ::unlink(path.c_str());
   } catch (const std::bad_alloc&) {
     // The next time.
   }

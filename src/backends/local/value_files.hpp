@@ -75,6 +75,7 @@ class ValueFiles {
   };
   [[nodiscard]] Beginning beginning(const ValueFile& which) const;
 
+  [[nodiscard]] std::string path_of(const ValueFile& which) const;
   void remove(const ValueFile& which) const noexcept;
   void remove(const std::vector<ValueFile>& which) const noexcept;
 
@@ -82,13 +83,14 @@ class ValueFiles {
   /// those that no row names.
   static constexpr unsigned kDirectories = 256;
   [[nodiscard]] std::vector<ValueFile> list(unsigned directory) const;
-  /// Removes what somebody who died left half written, if nobody has written to it for
-  /// an hour.
+  /// What somebody who died left half written: nobody has written to it for an hour.
+  /// Paths.
+  [[nodiscard]] std::vector<std::string> unfinished(Time now) const;
+  /// Removes those.
   void remove_unfinished(Time now) const noexcept;
 
  private:
   [[nodiscard]] std::string directory_of(unsigned number) const;
-  [[nodiscard]] std::string path_of(const ValueFile& which) const;
 
   const std::string folder_;
 };

@@ -14,7 +14,7 @@ TEST_F(CommandLine, SaysItsVersion) {
 TEST_F(CommandLine, ExplainsItself) {
   const Answer answer = run({"--help"});
   EXPECT_EQ(answer.status, 0);
-  for (const char* command : {"ls", "show", "clear", "stats", "backends"}) {
+  for (const char* command : {"ls", "show", "clear", "stats", "verify", "backends"}) {
     EXPECT_THAT(answer.out, HasSubstr(command));
     EXPECT_EQ(run({command, "--help"}).status, 0);
   }

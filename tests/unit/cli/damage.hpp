@@ -6,6 +6,8 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
+
 namespace cachier::test {
 
 /// Bytes of a value that is not in the database.
@@ -13,6 +15,17 @@ inline constexpr std::size_t kBig = 100'000;
 
 [[nodiscard]] inline Value big(char filler) {
   return Value::of_bytes(Codec::pickle, std::string(kBig, filler));
+}
+
+/// The value files of a database, sorted.
+[[nodiscard]] inline std::vector<std::filesystem::path> value_files(
+    const std::string& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& one : std::filesystem::recursive_directory_iterator(folder)) {
+    if (one.is_regular_file()) files.push_back(one.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
 }
 
 /// Runs it in a database; gives the number in the first column of its first row, if
