@@ -46,11 +46,18 @@ RULES: dict[str, Rule] = {
         ours=("include", "src/cbor", "src/keys", "src/envelope", "src/platform")
     ),
     # A backend sees what an outsider's would see, and its client library.
+    "src/backends/shared": Rule(ours=("include", "src/platform"), foreign=SYSTEM),
     "src/backends/memory": Rule(
-        ours=("include", "src/containers", "src/platform"), foreign=SYSTEM
+        ours=("include", "src/containers", "src/platform", "src/backends/shared"),
+        foreign=SYSTEM,
     ),
     "src/backends/local": Rule(
-        ours=("include", "src/containers", "src/platform"), foreign=SYSTEM
+        ours=("include", "src/containers", "src/platform", "src/backends/shared"),
+        foreign=SYSTEM,
+    ),
+    "src/backends/files": Rule(
+        ours=("include", "src/containers", "src/platform", "src/backends/shared"),
+        foreign=SYSTEM,
     ),
     "src/plugins": Rule(
         ours=(
@@ -58,6 +65,7 @@ RULES: dict[str, Rule] = {
             "src/platform",
             "src/backends/memory",
             "src/backends/local",
+            "src/backends/files",
         ),
         foreign=SYSTEM,
     ),

@@ -6,11 +6,11 @@
 #include <cachier/entry.hpp>
 #include <cachier/error.hpp>
 
-#include "backends/local/claims.hpp"
 #include "backends/local/guard.hpp"
 #include "backends/local/near_cache.hpp"
 #include "backends/local/pool.hpp"
 #include "backends/local/table.hpp"
+#include "backends/shared/claims.hpp"
 #include "platform/file.hpp"
 
 #include <array>
@@ -22,6 +22,8 @@
 #include <vector>
 
 namespace cachier::local {
+
+using shared::Claims;
 
 /// Which rows of `functions` this process's functions are. Thread-safe.
 class FunctionRows {

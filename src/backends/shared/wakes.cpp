@@ -1,11 +1,11 @@
-#include "backends/memory/wakes.hpp"
+#include "backends/shared/wakes.hpp"
 
 #include <array>
 #include <atomic>
 
 #include "platform/futex.hpp"
 
-namespace cachier::memory {
+namespace cachier::shared {
 namespace {
 
 /// Counts what happened to the entries whose digests lead here.
@@ -61,4 +61,4 @@ std::unique_ptr<Watch> watch(const Digest& digest) noexcept {
   return std::make_unique<WordWatch>(word_of(digest));
 }
 
-}  // namespace cachier::memory
+}  // namespace cachier::shared
