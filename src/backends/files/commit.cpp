@@ -120,14 +120,12 @@ Result<std::optional<Version>> FilesStore::replace(const Id& id, const Change& c
   if (change.epoch && *change.epoch != now.epoch) return ErrorCode::claim_lost;
 
   if (const int error_number = aside.move_to(*directory, name); error_number != 0) {
-    // The directory has been thrown away and is gone by now, or so is the file.
+    // A clear has thrown the directory away, and it is gone by now.
     if (error_number == ENOENT && !Disk::is_at(*directory, disk_.entries(*id.function)))
       return Answer();
     return cannot("store in", disk_.entries(*id.function), error_number);
   }
-  if (!Disk::is_at(*directory, disk_.entries(*id.function)) &&
-      aside.take_back(*directory, name) == 0)
-    return Answer();
+  // Thrown away meanwhile, it was there before the clear, which counts it.
   directory->remove(name + ".o");
   return Answer(version);
 }

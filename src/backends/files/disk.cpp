@@ -294,14 +294,6 @@ int Disk::Aside::move_to(const std::string& path) noexcept {
   return 0;
 }
 
-int Disk::Aside::take_back(const Directory& directory,
-                           const std::string& name) noexcept {
-  if (::renameat(directory.descriptor(), name.c_str(), AT_FDCWD, path_.c_str()) != 0)
-    return errno;
-  moved_ = false;
-  return 0;
-}
-
 Result<Disk::Aside> Disk::write_aside(Bytes first, Bytes second) const {
   const std::string path =
       folder_ + "/aside/" + hexadecimal(platform::random_bits()) + ".new";

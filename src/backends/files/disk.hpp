@@ -139,8 +139,6 @@ class Disk {
     /// 0, or errno.
     int move_to(const Directory& directory, const std::string& name) noexcept;
     int move_to(const std::string& path) noexcept;
-    /// Moved into the directory, it is taken back. 0, or errno.
-    int take_back(const Directory& directory, const std::string& name) noexcept;
 
     /// When it was written, by the file system's clock: seconds since 1970.
     [[nodiscard]] std::int64_t now() const noexcept { return now_; }
