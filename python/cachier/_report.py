@@ -33,6 +33,23 @@ def store_failure(location: str, message: str) -> None:
         _log.warning("%s", message)
 
 
+def network_file_system(location: str) -> None:
+    """Warn once that a cache directory is where no database can be."""
+    if "file system of " + location in _warned:
+        return
+    _warned.add("file system of " + location)
+    message = (
+        f"the cache in {location!r} is on a network file system, which does not keep a "
+        "database that processes share: it is kept as one file an entry\n"
+        "  fix: set separate_files=True to choose this, or cache_dir to a directory of "
+        "this machine"
+    )
+    try:
+        warnings.warn(message, CachierWarning, stacklevel=2)
+    except CachierWarning:
+        _log.warning("%s", message)
+
+
 def unreadable(function: str, error: BaseException) -> None:
     """Log that a stored value cannot be decoded; the call computes."""
     _log.info(

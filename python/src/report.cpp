@@ -45,6 +45,10 @@ void report_store_failure(const std::string& location,
   report("store_failure", "ss", location.c_str(), message.c_str());
 }
 
+void report_network_file_system(const std::string& location) noexcept {
+  report("network_file_system", "s", location.c_str());
+}
+
 void record_step(PyObject* metrics, engine::Step step, bool waited) noexcept {
   switch (step) {
     case engine::Step::entry_found:

@@ -23,6 +23,9 @@ void report_long_wait(const std::string& function, std::uint32_t process) noexce
 void report_store_failure(const std::string& location,
                           const std::string& message) noexcept;
 
+/// A local store at `location` that is kept in files of their own, unasked.
+void report_network_file_system(const std::string& location) noexcept;
+
 /// Counts a step in a `CacheMetrics`. `waited`: for somebody else's computation.
 void record_step(PyObject* metrics, engine::Step step, bool waited) noexcept;
 /// Counts how long a call took, and whether it gave up waiting.

@@ -11,6 +11,7 @@
 
 #include "cached.hpp"
 #include "objects.hpp"
+#include "report.hpp"
 #include "without_gil.hpp"
 
 namespace cachier::python {
@@ -105,6 +106,8 @@ Result<std::shared_ptr<Store>> store_of(PyObject* handle) {
     return open_store(wanted);
   }();
   if (!opened) return opened;
+  if (!of.spec->separate_files && (*opened)->capabilities().name == "files")
+    report_network_file_system((*opened)->location());
   // Another thread may have been faster; stores of one directory are one object.
   if (*of.store == nullptr) *of.store = without_gil(*opened);
   return *of.store;
@@ -118,8 +121,9 @@ std::string location_of(PyObject* handle) {
 PyObject* open_store_handle(PyObject*, PyObject* arguments) {
   const char* backend = nullptr;
   PyObject* directory = nullptr;
-  if (!PyArg_ParseTuple(arguments, "sO&", &backend, PyUnicode_FSConverter,
-                        &directory)) {
+  int separate_files = 0;
+  if (!PyArg_ParseTuple(arguments, "sO&|p", &backend, PyUnicode_FSConverter, &directory,
+                        &separate_files)) {
     return nullptr;
   }
   const Ref path = Ref::steal(directory);
@@ -127,6 +131,7 @@ PyObject* open_store_handle(PyObject*, PyObject* arguments) {
   auto wanted = std::make_unique<StoreSpec>();
   LiveStore* live = nullptr;
   wanted->backend = backend;
+  wanted->separate_files = separate_files != 0;
   wanted->cache_dir.assign(PyBytes_AS_STRING(path.get()),
                            static_cast<std::size_t>(PyBytes_GET_SIZE(path.get())));
   if (wanted->backend == "memory") {

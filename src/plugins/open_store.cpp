@@ -1,14 +1,23 @@
+#include "backends/files/files.hpp"
 #include "backends/local/local.hpp"
 #include "backends/memory/memory.hpp"
+#include "platform/file.hpp"
+#include "platform/file_system.hpp"
+#include "platform/fork.hpp"
+#include "platform/lock.hpp"
 #include "plugins/directories.hpp"
 
 #include <cachier/backend.hpp>
+#include <cachier/log.hpp>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdlib>
+#include <mutex>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace cachier {
 namespace {
@@ -31,12 +40,56 @@ Result<std::size_t> near_cache_bytes(const StoreSpec& spec) {
                "it is not a number of bytes", "set it to digits only, or not at all");
 }
 
+/// What has been said once. Never destroyed.
+struct Said {
+  platform::Lock lock;
+  std::vector<platform::Identity> of;
+
+  static Said& instance() {
+    static auto* const one = [] {
+      auto* const made = new Said;
+      platform::hold_over_forks(made->lock);
+      return made;
+    }();
+    return *one;
+  }
+};
+
+[[maybe_unused]] const Said& made_at_load = Said::instance();
+
+/// Once a directory.
+void warn_of_file_system(const std::string& directory, std::uint64_t file_system) {
+  {
+    const auto which = platform::identity_of(directory);
+    Said& said = Said::instance();
+    const std::lock_guard hold(said.lock);
+    if (std::find(said.of.begin(), said.of.end(), which) != said.of.end()) return;
+    said.of.push_back(which);
+  }
+  log(LogLevel::warning, "the cache in '" + directory +
+                             "' is kept as one file an entry: " +
+                             platform::name_of_file_system(file_system) +
+                             " does not keep a database that processes share. Set "
+                             "separate_files to choose this, or cache_dir to a "
+                             "directory of this machine.");
+}
+
 Opened open_local(const StoreSpec& spec) {
   const auto bytes = near_cache_bytes(spec);
   if (!bytes) return bytes.error();
-  return open_local_store(spec.cache_dir.empty() ? default_cache_dir()
-                                                 : plugins::expand_user(spec.cache_dir),
-                          *bytes);
+  const std::string directory = spec.cache_dir.empty()
+                                    ? default_cache_dir()
+                                    : plugins::expand_user(spec.cache_dir);
+  // It has to be there to be asked where it is.
+  if (auto ours =
+          platform::make_private_directory(directory, platform::Group::may_write);
+      !ours)
+    return ours.error();
+  const std::uint64_t file_system = platform::file_system_of(directory);
+  const bool remote = !platform::is_of_one_machine(file_system);
+  if (!spec.separate_files && !remote) return open_local_store(directory, *bytes);
+  if (!spec.separate_files) warn_of_file_system(directory, file_system);
+  return open_files_store(directory, *bytes, remote);
 }
 
 Opened open_memory(const StoreSpec&) { return make_memory_store(); }

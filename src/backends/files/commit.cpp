@@ -148,8 +148,8 @@ void FilesStore::leave_outcome(const Id& id, Outcome outcome) {
   // For want of one, those who wait compute one after the other.
   const auto directory = open_entries(*id.function);
   if (!directory) return;
-  const Left left{platform::wall_now() + kOutcomeLife, outcome};
-  if (auto aside = disk_.write_aside(as_bytes(write_left(left))))
+  if (auto aside = disk_.make_mark(static_cast<std::uint64_t>(outcome),
+                                   platform::wall_now() + kOutcomeLife))
     (void)aside->move_to(*directory, name);
 }
 

@@ -294,7 +294,7 @@ int Disk::Aside::move_to(const std::string& path) noexcept {
   return 0;
 }
 
-Result<Disk::Aside> Disk::write_aside(Bytes first, Bytes second) const {
+Result<std::pair<platform::File, Disk::Aside>> Disk::make_aside() const {
   const std::string path =
       folder_ + "/aside/" + hexadecimal(platform::random_bits()) + ".new";
   constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL;
@@ -304,7 +304,13 @@ Result<Disk::Aside> Disk::write_aside(Bytes first, Bytes second) const {
     file = platform::File(open_at(AT_FDCWD, path.c_str(), kFlags));
   }
   if (!file) return cannot("make", path, errno);
-  Aside aside(path);
+  return std::pair(std::move(file), Aside(path));
+}
+
+Result<Disk::Aside> Disk::write_aside(Bytes first, Bytes second) const {
+  auto made = make_aside();
+  if (!made) return made.error();
+  auto& [file, aside] = *made;
   int error_number = write_all(file.descriptor(), first);
   if (error_number == 0) error_number = write_all(file.descriptor(), second);
   struct stat status {};
@@ -320,9 +326,24 @@ Result<Disk::Aside> Disk::write_aside(Bytes first, Bytes second) const {
   // A file server may keep its answer for later, and closing would wait for it too.
   if (error_number == 0 && remote_ && ::fsync(file.descriptor()) != 0)
     error_number = errno;
-  if (error_number != 0) return cannot("write", path, error_number);
+  if (error_number != 0) return cannot("write", aside.path_, error_number);
   aside.now_ = status.st_mtim.tv_sec;
-  return aside;
+  return std::move(aside);
+}
+
+Result<Disk::Aside> Disk::make_mark(std::uint64_t size, Time time) const {
+  auto made = make_aside();
+  if (!made) return made.error();
+  auto& [file, aside] = *made;
+  const auto since = time.time_since_epoch().count();
+  timespec changed{};
+  changed.tv_sec = static_cast<time_t>(since / kSecond);
+  changed.tv_nsec = static_cast<long>(since % kSecond);
+  const std::array<timespec, 2> times{timespec{0, UTIME_OMIT}, changed};
+  if (::ftruncate(file.descriptor(), static_cast<off_t>(size)) != 0 ||
+      ::futimens(file.descriptor(), times.data()) != 0)
+    return cannot("write", aside.path_, errno);
+  return std::move(aside);
 }
 
 // ---- deleting

@@ -151,6 +151,9 @@ class Disk {
   };
   /// Writes it, and where need be makes the folder.
   Result<Aside> write_aside(Bytes first, Bytes second = {}) const;
+  /// The same for a file that holds nothing: of this size, changed at this time. It
+  /// needs no room on the disk.
+  Result<Aside> make_mark(std::uint64_t size, Time time) const;
 
   /// Renames a directory into `trash/` and gives its new name there; where there is
   /// none an empty one.
@@ -166,6 +169,9 @@ class Disk {
   void tidy(std::int64_t now, Deadline deadline) const;
 
  private:
+  /// An empty file, open for writing, and its name.
+  Result<std::pair<platform::File, Aside>> make_aside() const;
+
   const std::string directory_;
   const std::string folder_;
   const bool remote_;

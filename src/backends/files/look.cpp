@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <limits>
 #include <new>
@@ -144,11 +145,12 @@ Result<Look> FilesStore::look(const Id& id, const Ask& ask,
 }
 
 Outcome FilesStore::outcome_of(const std::string& path, Time now) const {
-  const auto loaded = disk_.load(path + ".o", kLeftSize + 1);
-  if (!loaded.stamp) return Outcome::none;
-  const auto left = read_left(loaded.bytes);
-  if (left && left->until > now && left->until - now <= kOutcomeLife)
-    return left->outcome;
+  const Stamp left = disk_.stamp_at(path + ".o");
+  if (!left) return Outcome::none;
+  const Time until{Duration(left.modified)};
+  const auto outcome = static_cast<Outcome>(std::min<std::uint64_t>(left.size, 255));
+  const bool known = outcome == Outcome::failed || outcome == Outcome::not_storable;
+  if (known && until > now && until - now <= kOutcomeLife) return outcome;
   ::unlink((path + ".o").c_str());
   return Outcome::none;
 }

@@ -11,7 +11,6 @@ constexpr std::uint64_t magic(std::uint64_t number) noexcept {
 }
 constexpr std::uint64_t kEntry = magic(1);
 constexpr std::uint64_t kState = magic(2);
-constexpr std::uint64_t kLeft = magic(3);
 
 void put(std::string& to, std::uint64_t number, int bytes = 8) {
   for (int at = 0; at < bytes; ++at) to += static_cast<char>(number >> 8 * at & 0xff);
@@ -92,23 +91,6 @@ std::optional<State> read_state(Bytes bytes) noexcept {
   const State state{get(bytes, 8), get(bytes, 16)};
   if (get(bytes, 24) != (kState ^ state.epoch ^ state.claims)) return std::nullopt;
   return state;
-}
-
-std::string write_left(const Left& left) {
-  std::string bytes;
-  put(bytes, kLeft);
-  put(bytes, number_of(left.until));
-  put(bytes, static_cast<std::uint64_t>(left.outcome));
-  return bytes;
-}
-
-std::optional<Left> read_left(Bytes bytes) noexcept {
-  if (bytes.size() != kLeftSize || get(bytes, 0) != kLeft) return std::nullopt;
-  const std::uint64_t outcome = get(bytes, 16);
-  if (outcome != static_cast<std::uint64_t>(Outcome::failed) &&
-      outcome != static_cast<std::uint64_t>(Outcome::not_storable))
-    return std::nullopt;
-  return Left{time_of(get(bytes, 8)), static_cast<Outcome>(outcome)};
 }
 
 }  // namespace cachier::files

@@ -3,9 +3,7 @@
 /// The bytes of `docs/formats/files.md` that are not an envelope.
 
 #include <cachier/entry.hpp>
-#include <cachier/store.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -58,14 +56,5 @@ struct State {
 inline constexpr std::size_t kStateSize = 32;
 [[nodiscard]] std::string write_state(const State& state);
 [[nodiscard]] std::optional<State> read_state(Bytes bytes) noexcept;
-
-/// What the last owner left behind.
-struct Left {
-  Time until;
-  Outcome outcome = Outcome::none;
-};
-inline constexpr std::size_t kLeftSize = 24;
-[[nodiscard]] std::string write_left(const Left& left);
-[[nodiscard]] std::optional<Left> read_left(Bytes bytes) noexcept;
 
 }  // namespace cachier::files

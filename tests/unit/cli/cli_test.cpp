@@ -91,10 +91,14 @@ class CommandLine : public testing::Test {
   [[nodiscard]] std::string directory() const { return (scratch_ / "cache").string(); }
 
   Store& store() {
-    if (!store_) {
-      store_ = open_store({.backend = "local", .cache_dir = directory()}).value();
+    auto& store = separate_files_ ? files_ : store_;
+    if (!store) {
+      store = open_store({.backend = "local",
+                          .cache_dir = directory(),
+                          .separate_files = separate_files_})
+                  .value();
     }
-    return *store_;
+    return *store;
   }
 
   /// Stores the result of a call of a function of one argument.
@@ -136,9 +140,11 @@ class CommandLine : public testing::Test {
   }
 
   test::TempDirectory scratch_;
+  bool separate_files_ = false;  ///< where `put` puts it
 
  private:
   std::shared_ptr<Store> store_;
+  std::shared_ptr<Store> files_;
 };
 
 TEST_F(CommandLine, SaysItsVersion) {
@@ -429,6 +435,26 @@ TEST_F(CommandLine, SaysWhatIsWrongWithADirectory) {
   EXPECT_EQ(answer.status, 1);
   EXPECT_THAT(answer.err, AllOf(StartsWith("cachier: "), HasSubstr(directory()),
                                 HasSubstr("cause:"), HasSubstr("fix:")));
+}
+
+TEST_F(CommandLine, KnowsEntriesInFilesOfTheirOwn) {
+  separate_files_ = true;
+  const std::string digest = put("cachier:pkg.f(x)", 3, text("in a file"));
+  EXPECT_EQ(entries(), 1U);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "cache/v1")) << "looking makes none";
+  EXPECT_THAT(in_cache({"ls", "f"}).out, HasSubstr("pkg.f(x=3)"));
+  EXPECT_THAT(in_cache({"show", digest.substr(0, 8)}).out, HasSubstr("in a file"));
+
+  // Of both kinds, one of the same call.
+  separate_files_ = false;
+  put("cachier:pkg.f(x)", 3, text("newer, in the database"));
+  put("cachier:pkg.g(x)", 4, text("other"));
+  EXPECT_EQ(entries(), 3U);
+  EXPECT_THAT(in_cache({"show", digest.substr(0, 8)}).out, HasSubstr("newer"));
+  EXPECT_THAT(in_cache({"show", "f"}).out, HasSubstr("newer"));
+  EXPECT_THAT(in_cache({"clear", "f", "--yes"}).out, HasSubstr("Removed 2 entries"));
+  EXPECT_THAT(in_cache({"clear", "--yes"}).out, HasSubstr("Removed 1 entry"));
+  EXPECT_EQ(entries(), 0U);
 }
 
 TEST_F(CommandLine, ListsBackends) {
