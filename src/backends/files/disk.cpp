@@ -15,7 +15,6 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <cstdio>
 #include <new>
 
 namespace cachier::files {
@@ -29,11 +28,33 @@ std::int64_t nanoseconds(const timespec& time) noexcept {
   return std::int64_t{time.tv_sec} * kSecond + time.tv_nsec;
 }
 
+void append_hexadecimal(std::string& to, std::uint64_t number) {
+  std::array<char, 16> text;
+  for (char& digit : text) {
+    digit = "0123456789abcdef"[number >> 60];
+    number <<= 4;
+  }
+  to.append(text.data(), text.size());
+}
+
 std::string hexadecimal(std::uint64_t number) {
-  std::array<char, 17> text{};
-  std::snprintf(text.data(), text.size(), "%016llx",
-                static_cast<unsigned long long>(number));
-  return text.data();
+  std::string text;
+  append_hexadecimal(text, number);
+  return text;
+}
+
+constexpr std::size_t kShownFunction = 80;
+
+void append_folder(std::string& to, const Function& function) {
+  const std::string& id = function.id();
+  for (std::size_t at = 0; at < std::min(id.size(), kShownFunction); ++at) {
+    const char c = id[at];
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                       (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+    to += plain ? c : '_';
+  }
+  to += '-';
+  append_hexadecimal(to, function.seed());
 }
 
 std::optional<std::uint64_t> from_hexadecimal(std::string_view text) noexcept {
@@ -112,12 +133,19 @@ Loaded load_at(int directory, const char* name, std::uint64_t most) {
   return loaded;
 }
 
-int write_all(int descriptor, Bytes bytes) noexcept {
-  while (!bytes.empty()) {
-    const auto written =
-        persist([&] { return ::write(descriptor, bytes.data(), bytes.size()); });
-    if (written < 0) return errno;
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
+int write_all(int descriptor, Bytes first, Bytes second) noexcept {
+  while (!first.empty() || !second.empty()) {
+    const auto part = [](Bytes bytes) {
+      // Written from, whatever the type of the system's says.
+      return iovec{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    };
+    const std::array<iovec, 2> parts{part(first), part(second)};
+    const auto answer = persist([&] { return ::writev(descriptor, parts.data(), 2); });
+    if (answer < 0) return errno;
+    const auto written = static_cast<std::size_t>(answer);
+    const std::size_t of_first = std::min(written, first.size());
+    first = first.subspan(of_first);
+    second = second.subspan(written - of_first);
   }
   return 0;
 }
@@ -204,16 +232,21 @@ int Directory::remove(const std::string& name) const noexcept {
 // ---- names
 
 std::string Disk::folder_of(const Function& function) {
-  constexpr std::size_t kShown = 80;
-  std::string name = function.id().substr(0, kShown);
-  for (char& c : name) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                       (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
-    if (!plain) c = '_';
-  }
-  name += '-';
-  name += hexadecimal(function.seed());
+  std::string name;
+  append_folder(name, function);
   return name;
+}
+
+std::string Disk::entry(const Id& id) const {
+  std::string path;
+  path.reserve(folder_.size() + kShownFunction + 64);
+  path += folder_;
+  path += "/f/";
+  append_folder(path, *id.function);
+  path += "/e/";
+  append_hexadecimal(path, id.digest.high);
+  append_hexadecimal(path, id.digest.low);
+  return path;
 }
 
 std::string Disk::name_of(const Digest& digest) {
@@ -311,8 +344,7 @@ Result<Disk::Aside> Disk::write_aside(Bytes first, Bytes second) const {
   auto made = make_aside();
   if (!made) return made.error();
   auto& [file, aside] = *made;
-  int error_number = write_all(file.descriptor(), first);
-  if (error_number == 0) error_number = write_all(file.descriptor(), second);
+  int error_number = write_all(file.descriptor(), first, second);
   struct stat status {};
   if (error_number == 0 && ::fstat(file.descriptor(), &status) != 0)
     error_number = errno;
@@ -323,9 +355,12 @@ Result<Disk::Aside> Disk::write_aside(Bytes first, Bytes second) const {
                                         timespec{status.st_mtim.tv_sec, random}};
     if (::futimens(file.descriptor(), times.data()) != 0) error_number = errno;
   }
-  // A file server may keep its answer for later, and closing would wait for it too.
-  if (error_number == 0 && remote_ && ::fsync(file.descriptor()) != 0)
-    error_number = errno;
+  // A file server may keep its answer until a descriptor is closed.
+  if (error_number == 0 && remote_) {
+    const int descriptor = ::dup(file.descriptor());
+    if (descriptor >= 0 && ::close(descriptor) != 0 && errno != EINTR)
+      error_number = errno;
+  }
   if (error_number != 0) return cannot("write", aside.path_, error_number);
   aside.now_ = status.st_mtim.tv_sec;
   return std::move(aside);

@@ -112,6 +112,8 @@ class Disk {
     return function(of) + "/e";
   }
 
+  [[nodiscard]] std::string entry(const Id& id) const;
+
   /// Makes the folder and what must be in it, but for the states; or says why it cannot
   /// be used.
   [[nodiscard]] std::optional<Error> make() const;

@@ -25,9 +25,9 @@ void back_off(int attempt) noexcept {
 
 }  // namespace
 
-std::shared_ptr<platform::File> Locks::file() {
+std::shared_ptr<platform::File> Locks::file(bool anew) {
   const std::lock_guard hold(opening_);
-  if (file_ == nullptr || !platform::has_name(*file_)) {
+  if (file_ == nullptr || (anew && !platform::has_name(*file_))) {
     auto opened = platform::File::open(path_, O_RDWR | O_CREAT | O_NOFOLLOW);
     file_ = opened ? std::make_shared<platform::File>(std::move(opened)) : nullptr;
   }
@@ -38,8 +38,9 @@ std::optional<Locks::Held> Locks::take(platform::Lock& lock, std::uint64_t byte,
                                        Deadline deadline) {
   if (!lock.try_lock_until(deadline)) return std::nullopt;
   std::unique_lock hold(lock, std::adopt_lock);
+  bool removed = false;
   for (int attempt = 0;; ++attempt) {
-    auto opened = file();
+    auto opened = file(removed);
     const bool locked =
         opened && platform::lock_byte(*opened, byte, platform::ByteLock::exclusive);
     if (!locked && opened && errno == EAGAIN) {
@@ -47,8 +48,9 @@ std::optional<Locks::Held> Locks::take(platform::Lock& lock, std::uint64_t byte,
       back_off(attempt);
       continue;
     }
-    // Removed while it was waited for: what others lock now is another file.
-    if (locked && !platform::has_name(*opened) && attempt < 100) continue;
+    // What others lock now is another file.
+    removed = locked && !platform::has_name(*opened);
+    if (removed && attempt < 100) continue;
     if (!locked) opened = nullptr;
     hold.release();
     return Held(lock, std::move(opened), byte);

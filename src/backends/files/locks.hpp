@@ -57,7 +57,8 @@ class Locks {
 
  private:
   std::optional<Held> take(platform::Lock& lock, std::uint64_t byte, Deadline deadline);
-  std::shared_ptr<platform::File> file();
+  /// `anew`: if what is open has been removed.
+  std::shared_ptr<platform::File> file(bool anew);
 
   const std::string path_;
   platform::Lock opening_;

@@ -95,8 +95,7 @@ bool FilesStore::find_near(const Id& id, const Ask& ask, const std::string& path
 Result<Look> FilesStore::look(const Id& id, const Ask& ask,
                               Deadline deadline) noexcept {
   try {
-    const std::string path =
-        disk_.entries(*id.function) + "/" + Disk::name_of(id.digest);
+    const std::string path = disk_.entry(id);
     Look look;
     if (find_near(id, ask, path, look)) return look;
     auto seen = read(id, path, deadline);
