@@ -20,6 +20,10 @@ struct StoreSpec {
   std::string backend = "local";
   /// For the local store; empty: `default_cache_dir()`. `~` is expanded.
   std::string cache_dir = {};
+  /// For the local store: one file an entry instead of a database
+  /// (`docs/formats/files.md`), which shares nothing with it. So is a directory on a
+  /// network file system served anyway, with one warning in the log.
+  bool separate_files = false;
   /// For the local store: how much of what it has read a process remembers, so that it
   /// need not be read again while it stays as it is; 0: nothing. Empty: the environment
   /// variable `CACHIER_NEAR_CACHE_BYTES`, else 64 MiB. Of those who open a directory in

@@ -650,6 +650,7 @@ requires Cacheable<std::decay_t<G>>
       &Function::intern(function_id(options.key_prefix, name, options.version));
   state->store = open_store({.backend = options.backend,
                              .cache_dir = options.cache_dir,
+                             .separate_files = options.separate_files,
                              .near_cache_bytes = options.near_cache_bytes})
                      .value();
   if (options.max_entries || options.max_bytes) {

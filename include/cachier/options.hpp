@@ -22,6 +22,9 @@ struct Options {
   /// Directory of the local store. Empty: `$XDG_CACHE_HOME/cachier`, else `~/.cachier`;
   /// `~` is expanded. Made when it is needed, for this user alone.
   std::string cache_dir = {};
+  /// For the local store: one file an entry instead of a database, for network file
+  /// systems and whoever wants to copy or delete entries by hand.
+  bool separate_files = false;
   /// For the local store: `StoreSpec::near_cache_bytes`.
   std::optional<std::size_t> near_cache_bytes = {};
   /// Namespace of the stored keys.

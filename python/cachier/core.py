@@ -111,7 +111,8 @@ def cachier(
     pickle_reload : bool
         False: this process may answer from its own memory.
     separate_files : bool
-        One file an entry; not in this version yet.
+        Local store: one file an entry instead of a database, as on network file systems
+        anyway.
     wait_for_calc_timeout : float
         Longest wait, in seconds, for somebody else's computation; 0: no limit.
     allow_none : bool
@@ -250,12 +251,14 @@ class Decorator:
         directory: str | None = None
         if backend in _LOCAL:
             directory = _directory(given.get("cache_dir", config.value_of("cache_dir")))
-        if given.get("separate_files", config.value_of("separate_files")):
-            _warn_of_separate_files()
         self._backend = backend
         self._options = Options(given, directory)
         self._options.resolve()
-        self._store = _core.open_store(backend, directory or "")
+        self._store = _core.open_store(
+            backend,
+            directory or "",
+            bool(given.get("separate_files", config.value_of("separate_files"))),
+        )
         self._serials: Any = None
         self._next_serial = 0
 
@@ -489,19 +492,6 @@ def _directory(directory: Any) -> str:
             "  fix: give a str or a pathlib.Path, or leave it out"
         )
     return os.path.expanduser(path)
-
-
-def _warn_of_separate_files() -> None:
-    import warnings
-
-    from ._errors import CachierWarning
-
-    warnings.warn(
-        "separate_files is not in this version yet: entries go to the database of the "
-        "cache directory",
-        CachierWarning,
-        stacklevel=4,
-    )
 
 
 def _refuse_what_is_no_function(function: Any) -> None:

@@ -1,5 +1,6 @@
 /// File systems that are full or cannot be written.
 
+#include "fault/small_disk.hpp"
 #include "unit/backends/local_fixture.hpp"
 
 #include <fcntl.h>
@@ -22,34 +23,6 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-/// Runs `body` in a child with a small file system of its own at the given directory.
-/// Gives what it sends; none: this machine gives no mounts to tests.
-std::optional<std::string> on_small_disk(const fs::path& directory, const char* size,
-                                         const std::function<std::string()>& body) {
-  ChildProcess child([&](Channel& parent) {
-    const std::string options = std::string("mode=0700,size=") + size;
-    if (::unshare(CLONE_NEWNS) != 0 ||
-        ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        ::mount("tmpfs", directory.c_str(), "tmpfs", 0, options.c_str()) != 0) {
-      return 77;
-    }
-    parent.send(body());
-    return 0;
-  });
-  auto answer = child.channel().receive();
-  const int status = child.wait();
-  if (status == 77) return std::nullopt;
-  EXPECT_EQ(status, 0);
-  return answer.value_or("(nothing)");
-}
-
-void fill(const fs::path& directory) {
-  std::ofstream file(directory / "filler", std::ios::binary);
-  const std::string block(4096, 'f');
-  while (file.write(block.data(), 4096).flush()) {
-  }
-}
-
 /// Values of this size until nothing fits any more.
 void expect_clear_error_when_full(std::size_t size, const char* words) {
   const TempDirectory directory;
@@ -58,7 +31,7 @@ void expect_clear_error_when_full(std::size_t size, const char* words) {
     if (!store) return "no store";
     const Call call("k");
     if (!store->commit(call.id, put("v"), soon())) return "not stored at first";
-    fill(directory.path());
+    fill_disk(directory.path());
 
     std::string text;
     for (int i = 0; i < 100 && text.empty(); ++i) {
@@ -102,7 +75,7 @@ TEST(LocalDisk, AFullOneIsAClearErrorForAValueFile) {
 TEST(LocalDisk, AFullOneWhereNothingIsYetIsAClearError) {
   const TempDirectory directory;
   const auto answer = on_small_disk(directory.path(), "1m", [&]() -> std::string {
-    fill(directory.path());
+    fill_disk(directory.path());
     const auto store = opened(directory.string());
     if (!store) return "no store";
     const Call call("k");
@@ -127,7 +100,7 @@ TEST(LocalDisk, AFullOneWhereNothingIsYetIsAClearError) {
 /// again. Gives what is wrong; nothing: all was as it should be.
 std::string changes_where_little_fits(const fs::path& directory, std::uintmax_t pages) {
   const fs::path filler = directory / "filler";
-  fill(directory);
+  fill_disk(directory);
   std::error_code ignored;
   const auto full = fs::file_size(filler, ignored);
   fs::resize_file(filler, full - std::min(full, pages * 4096), ignored);

@@ -62,15 +62,4 @@ inline constexpr std::uint64_t kDoor = 0;
 inline constexpr std::uint64_t kGuard = 1;
 inline constexpr std::uint64_t kMaking = 2;
 
-// Claims.
-inline constexpr std::uint32_t kClaimFiles = 16;
-
-[[nodiscard]] constexpr std::uint32_t claim_file_of(const Digest& digest) noexcept {
-  return static_cast<std::uint32_t>(digest.low >> 14) & (kClaimFiles - 1);
-}
-[[nodiscard]] constexpr std::uint64_t claim_byte_of(const Digest& digest,
-                                                    std::uint32_t generation) noexcept {
-  return (digest.low ^ generation * kMix1) >> 2;
-}
-
 }  // namespace cachier::local

@@ -6,12 +6,12 @@
 #include <cachier/entry.hpp>
 #include <cachier/error.hpp>
 
-#include "backends/local/claims.hpp"
 #include "backends/local/guard.hpp"
 #include "backends/local/near_cache.hpp"
 #include "backends/local/pool.hpp"
 #include "backends/local/table.hpp"
 #include "backends/local/value_files.hpp"
+#include "backends/shared/claims.hpp"
 #include "platform/file.hpp"
 
 #include <array>
@@ -23,6 +23,8 @@
 #include <vector>
 
 namespace cachier::local {
+
+using shared::Claims;
 
 /// Which rows of `functions` this process's functions are. Thread-safe.
 class FunctionRows {

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "backends/memory/wakes.hpp"
+#include "backends/shared/wakes.hpp"
 #include "platform/clock.hpp"
 
 namespace cachier::memory {
@@ -204,7 +204,7 @@ Result<Version> MemoryStore::commit(const Id& id, const Change& change,
   } catch (const std::length_error&) {
     return key_too_long(id.key.size());
   }
-  wake(id.digest);
+  shared::wake(id.digest);
   return answer;
 }
 
@@ -274,12 +274,12 @@ Result<std::uint64_t> MemoryStore::clear(const Filter& filter, Clear what,
   } catch (const std::bad_alloc&) {
     answer = out_of_memory("clear all entries");
   }
-  wake_all();
+  shared::wake_all();
   return answer;
 }
 
 std::unique_ptr<Watch> MemoryStore::watch(const Id& id) noexcept {
-  return memory::watch(id.digest);
+  return shared::watch(id.digest);
 }
 
 void MemoryStore::before_fork() noexcept {

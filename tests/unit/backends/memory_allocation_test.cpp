@@ -1,7 +1,7 @@
 /// Stores without memory: what fails has changed nothing, and says so.
 /// A program of its own, as it replaces `operator new`.
 
-#include "backends/local/claims.hpp"
+#include "backends/shared/claims.hpp"
 #include "backends/memory/memory.hpp"
 #include "support/temp_directory.hpp"
 
@@ -150,7 +150,7 @@ TEST_F(MemoryShortage, AWatchThatCannotBeMadeIsNone) {
 
 TEST(ClaimsShortage, AFailedAttemptHasTakenNoClaim) {
   test::TempDirectory directory;
-  local::Claims claims(directory.string() + std::string(100, '/'));
+  shared::Claims claims(directory.string() + std::string(100, '/'));
   std::uint64_t serial = 0;
   int failures = 0;
   for (; serial == 0; ++failures) {

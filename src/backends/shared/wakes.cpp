@@ -1,4 +1,4 @@
-#include "backends/memory/wakes.hpp"
+#include "backends/shared/wakes.hpp"
 
 #include <array>
 #include <atomic>
@@ -6,7 +6,7 @@
 
 #include "platform/futex.hpp"
 
-namespace cachier::memory {
+namespace cachier::shared {
 namespace {
 
 /// Counts what happened to the entries whose digests lead here.
@@ -62,4 +62,4 @@ std::unique_ptr<Watch> watch(const Digest& digest) noexcept {
   return std::unique_ptr<Watch>(new (std::nothrow) WordWatch(word_of(digest)));
 }
 
-}  // namespace cachier::memory
+}  // namespace cachier::shared
