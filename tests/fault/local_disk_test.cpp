@@ -204,7 +204,7 @@ TEST(LocalDisk, AWriterThatIsStoppedCostsOthersOneDeadline) {
   ASSERT_EQ(stopped.channel().receive(), "begun");
   const auto now = [] { return std::chrono::steady_clock::now(); };
   const auto first =
-      store->commit(call.id, put("w"), now() + std::chrono::milliseconds(200));
+      store->commit(call.id, put("w"), now() + std::chrono::seconds(1));
   ASSERT_FALSE(first);
   EXPECT_EQ(first.error(), ErrorCode::deadline_exceeded);
   // Longer than the test may take.

@@ -13,8 +13,10 @@
 namespace cachier::local {
 namespace {
 
-/// How long a put waits for its turn after one that has waited in vain.
+/// How long a put waits for its turn after one that has waited in vain, and how long
+/// that one waited at least.
 constexpr auto kPatienceIfStalled = std::chrono::milliseconds(50);
+constexpr auto kInVain = std::chrono::milliseconds(500);
 
 constexpr char kCannotStore[] = "cannot store in the cache's database";
 
@@ -62,14 +64,18 @@ Result<Version> LocalStore::put(const Id& id, const Change& change, Deadline dea
     return ErrorCode::claim_lost;
   // Where the last one waited in vain for its turn, somebody may have been stopped in
   // mid-write, and each call would wait as long.
+  const auto begun = std::chrono::steady_clock::now();
   if (stalled_.load(std::memory_order_relaxed))
-    deadline =
-        std::min(deadline, std::chrono::steady_clock::now() + kPatienceIfStalled);
+    deadline = std::min(deadline, begun + kPatienceIfStalled);
   auto answer =
       in_site(Check::now, deadline, [&](const Sites::Pointer& site) -> Result<Version> {
         auto version = write(*site, id, change, deadline);
-        stalled_.store(!version && version.error() == ErrorCode::deadline_exceeded,
-                       std::memory_order_relaxed);
+        if (version) {
+          stalled_.store(false, std::memory_order_relaxed);
+        } else if (version.error() == ErrorCode::deadline_exceeded &&
+                   std::chrono::steady_clock::now() - begun >= kInVain) {
+          stalled_.store(true, std::memory_order_relaxed);
+        }
         if (version && end_claim(id, change) != site)
           site->table().wake(slot_of(id.digest));
         const bool first_file = version &&
