@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import pathlib
 import pickle
-import warnings
 
 import pytest
 

@@ -40,8 +40,8 @@ Result<std::uint64_t> number_of(const std::optional<std::uint64_t>& given,
 void warn_of_file_system(const std::string& directory, std::uint64_t file_system) {
   const std::string name = platform::name_of_file_system(file_system);
   log_once(LogLevel::warning, "file system of " + directory,
-           "the cache in '" + directory + "' is kept as one file an entry\n  cause: " +
-               name +
+           "the cache in '" + directory +
+               "' is kept as one file an entry\n  cause: " + name +
                " does not keep a database that processes share\n  fix:   set "
                "separate_files to choose this, or cache_dir to a directory of this "
                "machine");

@@ -147,7 +147,8 @@ TEST(LocalDisk, FullAtEveryWriteOfASequence) {
 
 TEST(LocalDisk, WithoutDescriptorsACallGetsAClearErrorAndLaterItsEntry) {
 #ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "UndefinedBehaviorSanitizer itself needs descriptors to look at types";
+  GTEST_SKIP()
+      << "UndefinedBehaviorSanitizer itself needs descriptors to look at types";
 #endif
   const TempDirectory directory;
   const Call call("k");
@@ -203,8 +204,7 @@ TEST(LocalDisk, AWriterThatIsStoppedCostsOthersOneDeadline) {
   });
   ASSERT_EQ(stopped.channel().receive(), "begun");
   const auto now = [] { return std::chrono::steady_clock::now(); };
-  const auto first =
-      store->commit(call.id, put("w"), now() + std::chrono::seconds(1));
+  const auto first = store->commit(call.id, put("w"), now() + std::chrono::seconds(1));
   ASSERT_FALSE(first);
   EXPECT_EQ(first.error(), ErrorCode::deadline_exceeded);
   // Longer than the test may take.

@@ -138,8 +138,7 @@ Result<Version> FilesStore::release(const Id& id, const Change& change,
   if (!change.token)
     return Error(ErrorCode::invalid_argument, "cannot release a claim",
                  "a release needs a token");
-  if (!claims_.holds(id.digest, change.token->serial))
-    return ErrorCode::claim_lost;
+  if (!claims_.holds(id.digest, change.token->serial)) return ErrorCode::claim_lost;
   leave_outcome(id, change, deadline);
   end_claim(id, change);
   return change.token->basis.version;

@@ -413,7 +413,9 @@ std::optional<std::uint64_t> Disk::delete_tree(const std::string& path,
       const int error_number = directory.remove(name);
       if (error_number == 0 && is_entry) ++entries;
       if (error_number == EISDIR || error_number == EPERM) {
-        const auto within = delete_tree(path + "/" + name, deadline);
+        std::string below = path;
+        below.append("/").append(name);
+        const auto within = delete_tree(below, deadline);
         if (!within) return std::nullopt;
         entries += *within;
       }

@@ -103,7 +103,8 @@ Result<Page> FilesStore::scan(const Filter& filter, const Cursor& from,
             (!filter.stored_before || header->stored_at < *filter.stored_before);
         if (counts) page.entries.push_back(std::move(*header));
         if (left == 0) {
-          page.next = one + "/" + name;
+          page.next = one;
+          page.next.append("/").append(name);
           return page;
         }
       }

@@ -1,8 +1,8 @@
 /// Stores without memory: what fails has changed nothing, and says so.
 /// A program of its own, as it replaces `operator new`.
 
-#include "backends/shared/claims.hpp"
 #include "backends/memory/memory.hpp"
+#include "backends/shared/claims.hpp"
 #include "support/temp_directory.hpp"
 
 #include <gtest/gtest.h>
@@ -34,8 +34,8 @@ thread_local long allowed = -1;
   }
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void* operator new(std::size_t size,
-                                     const std::nothrow_t&) noexcept try {
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept
+    try {
   return operator new(size);
 } catch (const std::bad_alloc&) {
   return nullptr;
