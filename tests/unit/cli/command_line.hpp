@@ -16,11 +16,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <sstream>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 extern char** environ;
@@ -133,9 +137,12 @@ class CommandLine : public testing::Test {
   }
 
   /// Closes the store, as the end of a program does; the next use opens it anew.
+  /// Returns when housekeeping has let go of it, too.
   void close() {
-    store_.reset();
-    files_.reset();
+    for (std::shared_ptr<Store>* const store : {&store_, &files_}) {
+      const std::weak_ptr<Store> held = std::exchange(*store, nullptr);
+      while (!held.expired()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
 
   /// A file of the store's own folder.
