@@ -161,6 +161,9 @@ class Cached<F, std::tuple<P...>> {
  public:
   using Result = detail::ResultOf<F>;
   using Handed = detail::Handed<Result>;
+  /// A hit is a copy of so many bytes.
+  static constexpr bool kCopied =
+      std::is_trivially_copyable_v<Result> && sizeof(Result) <= 256;
 
   /// The result for these arguments: from the store, from somebody else's computation,
   /// or by running the function. What the function throws reaches the caller and is not
@@ -319,6 +322,17 @@ class Cached<F, std::tuple<P...>> {
     }
   };
 
+  /// What stored bytes stand for; nothing: they cannot be read.
+  static std::optional<Result> decoded(const Value& value) noexcept {
+    // A description of a type is nobody's here yet: it is another one's.
+    if (value.codec() != Codec::cbor || value.fingerprint() != 0) return std::nullopt;
+    try {
+      return decode_value<Result>(value.bytes());
+    } catch (...) {
+      return std::nullopt;  // no memory for it: as good as unreadable
+    }
+  }
+
   /// One call as the engine sees it. Borrows the arguments.
   class Work final : public engine::Work {
    public:
@@ -331,15 +345,7 @@ class Cached<F, std::tuple<P...>> {
         shared_ = std::static_pointer_cast<const Result>(value.object());
         return true;
       }
-      if constexpr (Storable<Result>) {
-        // A description of a type is nobody's here yet: it is another one's.
-        if (value.codec() != Codec::cbor || value.fingerprint() != 0) return false;
-        try {
-          own_ = decode_value<Result>(value.bytes());
-        } catch (...) {
-          own_.reset();  // no memory for it: as good as unreadable
-        }
-      }
+      if constexpr (Storable<Result>) own_ = decoded(value);
       return own_.has_value();
     }
 
@@ -559,15 +565,22 @@ class Cached<F, std::tuple<P...>> {
   Handed answer(const engine::Policy& policy, const Ask& ask,
                 const std::remove_cvref_t<P>&... args) const {
     const CallKey key(*state_, args...);
-    if (state_->live && !policy.skip && !policy.overwrite && caching_enabled()) {
-      if constexpr (std::is_trivially_copyable_v<Result> && sizeof(Result) <= 256) {
+    if (!policy.skip && !policy.overwrite && caching_enabled()) {
+      if constexpr (kCopied) {
         alignas(Result) std::byte copy[sizeof(Result)];
-        if (state_->store->copy_fresh(key.id, ask, copy, sizeof copy)) {
+        if (state_->store->copy_fresh(key.id, ask, typeid(Result), copy, sizeof copy)) {
           count_hit();
           return *std::launder(reinterpret_cast<const Result*>(copy));
         }
       } else if constexpr (std::same_as<Handed, Result>) {
-        if (const auto hit = quick_hit(ask, key)) return *hit;
+        if (state_->live) {
+          if (const auto hit = quick_hit(ask, key)) return *hit;
+        }
+      }
+      if constexpr (Storable<Result> && std::same_as<Handed, Result>) {
+        if (!state_->live) {
+          if (auto hit = recalled(ask, key)) return *std::move(hit);
+        }
       }
     }
     return answer_by_engine(policy, key, args...);
@@ -595,6 +608,21 @@ class Cached<F, std::tuple<P...>> {
     if (!look || !look->fresh) return nullptr;
     count_hit();
     return std::static_pointer_cast<const Result>(look->entry->value.take_object());
+  }
+
+  /// A fresh value that the store still knows the bytes of. Precondition: as of
+  /// `quick_hit`, for bytes.
+  [[gnu::noinline]] std::optional<Result> recalled(const Ask& ask,
+                                                   const CallKey& key) const {
+    const auto entry = state_->store->recall(key.id, ask);
+    if (!entry) return std::nullopt;
+    auto value = decoded(entry->value);
+    if (!value) return std::nullopt;
+    if constexpr (kCopied)
+      state_->store->keep_copy(key.id, entry->version, typeid(Result), &*value,
+                               sizeof(Result));
+    count_hit();
+    return value;
   }
 
   void run(const engine::Policy& policy, const CallKey& key, Work& work) const {

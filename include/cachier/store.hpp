@@ -32,6 +32,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <typeinfo>
 #include <vector>
 
 namespace cachier {
@@ -245,16 +246,31 @@ class CACHIER_API Store {
     return std::nullopt;
   }
 
-  /// A hit at the price of the copy: if there is a fresh live object, copies its bytes,
-  /// of which there are `size`, under a lock of the store: for small objects of types
-  /// that are copied as bytes are. False: nothing was copied; look.
-  virtual bool copy_fresh(const Id& id, const Ask& ask, void* to,
-                          std::size_t size) noexcept {
+  /// A hit at the price of the copy: if there is a fresh live object, or one of this
+  /// type that `keep_copy` has left, copies its bytes, of which there are `size`, under
+  /// a lock of the store: for small objects of types that are copied as bytes are.
+  /// False: nothing was copied; look.
+  virtual bool copy_fresh(const Id& id, const Ask& ask, const std::type_info& type,
+                          void* to, std::size_t size) noexcept {
     (void)id;
     (void)ask;
+    (void)type;
     (void)to;
     (void)size;
     return false;
+  }
+
+  /// A hint: what the value of the entry of this version decodes to, an object of this
+  /// type that is copied as its bytes are, of which there are `size`, 256 at most. A
+  /// store that answers from this process's memory copies it the next time.
+  virtual void keep_copy(const Id& id, const Version& version,
+                         const std::type_info& type, const void* from,
+                         std::size_t size) noexcept {
+    (void)id;
+    (void)version;
+    (void)type;
+    (void)from;
+    (void)size;
   }
 
   /// Bounds for what one function keeps here (null: for the whole store), heeded by

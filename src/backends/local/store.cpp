@@ -57,7 +57,7 @@ class Nap final : public Watch {
 LocalStore::LocalStore(std::string directory, std::size_t near_cache_bytes)
     : directory_(std::move(directory)),
       folder_(directory_ + "/" + kFolder),
-      near_cache_bytes_(near_cache_bytes) {
+      sites_(near_cache_bytes) {
   watch_forks();
 }
 
@@ -79,8 +79,7 @@ Capabilities LocalStore::capabilities() const noexcept {
 }
 
 Sites::Pointer LocalStore::known_site() noexcept {
-  if (platform::coarse_now() >= next_check_.load(std::memory_order_relaxed))
-    return nullptr;
+  if (is_check_due()) return nullptr;
   auto known = sites_.current();
   if (known != nullptr && !known->is_of_generation_in_use()) known = nullptr;
   return known;
@@ -128,7 +127,7 @@ Result<Sites::Pointer> LocalStore::find_site(Deadline deadline) {
           platform::make_private_directory(directory_, platform::Group::may_write);
       !ours)
     return ours.error();
-  auto opened = Site::open(folder_, near_cache_bytes_, deadline, abandoned_);
+  auto opened = Site::open(folder_, deadline, abandoned_);
   if (known != nullptr && (!opened || (*opened)->read_only())) {
     next_check_.store(now + kCheckEvery);
     return known;  // it can still be read, and nothing has become better

@@ -5,6 +5,7 @@
 #include "backends/local/layout.hpp"
 #include "backends/local/sites.hpp"
 #include "backends/local/transaction.hpp"
+#include "platform/clock.hpp"
 #include "platform/fork_aware.hpp"
 #include "platform/housekeeper.hpp"
 #include "platform/lock.hpp"
@@ -15,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -51,6 +53,10 @@ class LocalStore final : public Store,
   Result<std::uint64_t> clear(const Filter& filter, Clear what,
                               Deadline deadline) noexcept override;
   std::unique_ptr<Watch> watch(const Id& id) noexcept override;
+  bool copy_fresh(const Id& id, const Ask& ask, const std::type_info& type, void* to,
+                  std::size_t size) noexcept override;
+  void keep_copy(const Id& id, const Version& version, const std::type_info& type,
+                 const void* from, std::size_t size) noexcept override;
   bool keep_within(const Function* function, const Bounds& bounds) noexcept override;
   std::string location() const override { return directory_; }
 
@@ -64,6 +70,10 @@ class LocalStore final : public Store,
 
   // Finding the site (store.cpp).
   enum class Check : std::uint8_t { now_and_then, now };
+  /// Whether it is time to see if the files still have their names.
+  [[nodiscard]] bool is_check_due() const noexcept {
+    return platform::coarse_now() >= next_check_.load(std::memory_order_relaxed);
+  }
   /// The current site, if it need not be looked at again yet; else null.
   [[nodiscard]] Sites::Pointer known_site() noexcept;
   Result<Sites::Pointer> site(Check check, Deadline deadline);
@@ -84,9 +94,8 @@ class LocalStore final : public Store,
   /// The row with its envelope, wherever that is.
   Result<Row> read_all(Site& site, const Id& id, std::uint64_t& counter,
                        Deadline deadline);
-  /// A hit without the database: what was read when the slot's counter was `counter`.
-  static bool find_near(Site& site, const Id& id, const Ask& ask, std::uint64_t counter,
-                        Look& look) noexcept;
+  /// A hit without the database.
+  bool find_near(const Id& id, const Ask& ask, Look& look) noexcept;
   std::optional<Error> read_and_judge(Site& site, const Id& id, const Ask& ask,
                                       std::uint64_t counter, Look& look,
                                       Deadline deadline) noexcept;
@@ -155,7 +164,6 @@ class LocalStore final : public Store,
 
   const std::string directory_;
   const std::string folder_;
-  const std::size_t near_cache_bytes_;
   Sites sites_;
   std::atomic<std::int64_t> next_check_{0};       // of coarse_now
   std::atomic<std::int64_t> next_retry_{0};       // where nothing could be written

@@ -151,8 +151,8 @@ void copy_bytes(void* to, const void* from, std::size_t size) noexcept {
 
 }  // namespace
 
-bool MemoryStore::copy_fresh(const Id& id, const Ask& ask, void* to,
-                             std::size_t size) noexcept {
+bool MemoryStore::copy_fresh(const Id& id, const Ask& ask, const std::type_info&,
+                             void* to, std::size_t size) noexcept {
   if (ask.unreadable) return false;
   Shard& shard = shard_of(id.digest);
   const std::lock_guard guard(shard.lock);

@@ -159,7 +159,7 @@ TEST_F(LocalDamageTest, ATableThatIsShortenedUnderTwoProcessesIsReplaced) {
 }
 
 TEST_F(LocalDamageTest, WhatIsSoundIsNotSetAside) {
-  const auto site = local::Site::open((directory_ / "v1").string(), 0, soon(), {});
+  const auto site = local::Site::open((directory_ / "v1").string(), soon(), {});
   ASSERT_TRUE(site) << site.error().message();
   const auto answer = (*site)->set_aside(soon());
   ASSERT_TRUE(answer) << answer.error().message();

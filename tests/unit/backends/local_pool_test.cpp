@@ -22,7 +22,7 @@ class LocalPoolTest : public LocalStoreTest {
  protected:
   void SetUp() override {
     ASSERT_TRUE(store_->commit(Call("k").id, put("value"), soon()));
-    auto opened = local::Site::open((directory_ / "v1").string(), 0, soon(), {});
+    auto opened = local::Site::open((directory_ / "v1").string(), soon(), {});
     ASSERT_TRUE(opened) << opened.error().message();
     site_ = std::move(*opened);
   }
@@ -74,11 +74,11 @@ TEST_F(LocalPoolTest, WhoIsLateSwallowsNobodysWakeUp) {
 // opening takes longer than the fork waits for it.
 TEST_F(LocalPoolTest, ASiteMayBeAddedWhileAForkWaitsForAnotherOne) {
   const auto opened = [&] {
-    auto site = local::Site::open((directory_ / "v1").string(), 0, soon(), {});
+    auto site = local::Site::open((directory_ / "v1").string(), soon(), {});
     EXPECT_TRUE(site);
     return site ? local::Sites::Pointer(std::move(*site)) : nullptr;
   };
-  local::Sites sites;
+  local::Sites sites(0);
   const local::Sites::Pointer first = opened();
   const local::Sites::Pointer second = opened();
   ASSERT_TRUE(first && second);
