@@ -2,6 +2,8 @@
 
 #include <cachier/cached.hpp>
 
+#include <malloc.h>
+
 #include <array>
 #include <cstdint>
 #include <cstdlib>
@@ -12,6 +14,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -182,6 +185,50 @@ void again_row(Report& report, const fs::path& scratch, const std::string& name,
       reach);
 }
 
+/// Memory that an entry takes, keys and values of ten bytes each, beside the standard
+/// map of as many.
+void entry_rows(Report& report, const fs::path& scratch) {
+  if (!report.wants("cpp_near_cache_entry") && !report.wants("cpp_memory_entry"))
+    return;
+  constexpr int kEntries = 200'000;
+  const auto in_use = [] {
+    const auto heap = ::mallinfo2();
+    return static_cast<double>(heap.uordblks + heap.hblkhd);
+  };
+  const auto text_of = [](int n) {
+    std::string text = std::to_string(n);
+    return std::string(10 - text.size(), '0') + text;
+  };
+  // What `fill` adds to the heap, for each entry.
+  const auto measure = [&](const auto& fill) {
+    const double before = in_use();
+    fill();
+    return (in_use() - before) / kEntries;
+  };
+  std::unordered_map<std::string, std::string> map;
+  const double bare = measure([&] {
+    for (int n = 0; n < kEntries; ++n) map.emplace(text_of(n), text_of(n));
+  });
+  const char* const against = "std::unordered_map of strings";
+  const auto echo = [](const std::string& text) { return text; };
+  {
+    auto ours = cached("entries", echo, {.backend = "memory"});
+    (void)ours(text_of(0));
+    report.memory("cpp_memory_entry", measure([&] {
+                    for (int n = 0; n < kEntries; ++n) (void)ours(text_of(n));
+                  }),
+                  against, bare, 1.5);
+  }
+  Options options = local_options(scratch / "entries");
+  options.near_cache_bytes = std::size_t{1} << 30;
+  auto ours = cached("entries", echo, options);
+  for (int n = 0; n < kEntries; ++n) (void)ours(text_of(n));
+  report.memory("cpp_near_cache_entry", measure([&] {
+                  for (int n = 0; n < kEntries; ++n) (void)ours(text_of(n));
+                }),
+                against, bare, 1.5);
+}
+
 void local_rows(Report& report, const fs::path& scratch) {
   again_row(
       report, scratch, "cpp_local_again",
@@ -231,6 +278,7 @@ int main(int count, char** arguments) try {
   const fs::path scratch = ::mkdtemp(name.data());
   memory_rows(report);
   local_rows(report, scratch);
+  entry_rows(report, scratch);
   for (const std::size_t entries : {1U, 1'000U, 1'000'000U}) {
     read_rows(report, scratch, entries);
   }

@@ -2,16 +2,18 @@
 
 #include <cstring>
 #include <new>
-#include <type_traits>
 #include <utility>
 
 namespace cachier::local {
 namespace {
 
-/// Longer values stay where they were read to, and are shared.
-constexpr std::size_t kLongest = 1024;
+/// Room for key, value and copy behind a record; where they take more, the value stays
+/// where it was read to, and is shared.
+constexpr std::size_t kFirstTail = 8;
+constexpr std::size_t kTailStep = 16;
+constexpr std::size_t kTails = 32;
 /// What `std::make_shared` and the allocator add to a piece of memory.
-constexpr std::size_t kOverhead = 32;
+constexpr std::size_t kOverhead = 24;
 
 std::byte* append(std::byte* to, const void* from, std::size_t size) noexcept {
   if (size != 0) std::memcpy(to, from, size);
@@ -31,6 +33,16 @@ struct Record::Apart final : Record {
   std::string bytes;  ///< of the key
 };
 
+/// With room behind it, of one of some sizes, as far apart as those of allocators.
+template <std::size_t kSize>
+struct Record::WithTail final : Record {
+  WithTail(const Id& id, std::uint64_t counter, std::uint64_t epoch,
+           const Entry& entry) noexcept
+      : Record(id, counter, epoch, entry, 0) {}
+
+  std::byte room[kSize];
+};
+
 Record::Record(const Id& id, std::uint64_t counter, std::uint64_t epoch,
                const Entry& entry, std::uint8_t flags) noexcept
     : counter_(counter),
@@ -45,22 +57,27 @@ Record::Record(const Id& id, std::uint64_t counter, std::uint64_t epoch,
 Record::Pointer Record::make(const Id& id, std::uint64_t counter, std::uint64_t epoch,
                              const Entry& entry, const Copy& copy) {
   const Value& value = entry.value;
-  if (value.file() != nullptr || value.bytes().size() > kLongest ||
-      value.fingerprint() != 0)
+  if (value.file() != nullptr || value.fingerprint() != 0)
     return std::make_shared<Apart>(id, counter, epoch, entry);
 
-  static_assert(std::is_trivially_destructible_v<Record>);
   const std::size_t of_copy =
       copy.type == nullptr ? 0 : sizeof copy.type + copy.bytes.size();
-  const std::size_t size =
-      sizeof(Record) + id.key.size() + value.bytes().size() + of_copy;
-  using Word = std::uint64_t;
-  auto memory =
-      std::make_shared_for_overwrite<Word[]>((size + sizeof(Word) - 1) / sizeof(Word));
-  auto* const record =
-      ::new (static_cast<void*>(memory.get())) Record(id, counter, epoch, entry, 0);
+  const std::size_t tail = id.key.size() + value.bytes().size() + of_copy;
+  Pointer record;
+  const auto make_of = [&]<std::size_t kIndex>() {
+    using Sized = WithTail<kFirstTail + kIndex * kTailStep>;
+    static_assert(sizeof(Sized) == sizeof(Record) + sizeof(Sized::room));
+    if (record == nullptr && tail <= sizeof(Sized::room))
+      record = std::make_shared<Sized>(id, counter, epoch, entry);
+  };
+  [&]<std::size_t... kIndex>(std::index_sequence<kIndex...>) {
+    (make_of.template operator()<kIndex>(), ...);
+  }
+  (std::make_index_sequence<kTails>());
+  if (record == nullptr) return std::make_shared<Apart>(id, counter, epoch, entry);
+
   record->size_ = static_cast<std::uint32_t>(value.bytes().size());
-  auto* to = reinterpret_cast<std::byte*>(record + 1);
+  auto* to = const_cast<std::byte*>(record->tail());
   to = append(to, id.key.data(), id.key.size());
   to = append(to, value.bytes().data(), value.bytes().size());
   if (copy.type != nullptr) {
@@ -68,7 +85,7 @@ Record::Pointer Record::make(const Id& id, std::uint64_t counter, std::uint64_t 
     to = append(to, &copy.type, sizeof copy.type);
     append(to, copy.bytes.data(), copy.bytes.size());
   }
-  return {std::move(memory), record};
+  return record;
 }
 
 const Record::Apart& Record::apart() const noexcept {
@@ -119,15 +136,14 @@ std::size_t Record::cost() const noexcept {
 Records::Pointer* Records::find(const Id& id) const noexcept {
   if (room_ == 0) return nullptr;
   const std::uint32_t tag = tag_of(id.digest);
-  const std::size_t mask = room_ - 1;
-  for (std::size_t place = tag & mask; tags_[place] != 0; place = (place + 1) & mask) {
+  for (std::size_t place = home_of(tag); tags_[place] != 0; place = after(place)) {
     if (tags_[place] == tag && records_[place]->is_of(id)) return &records_[place];
   }
   return nullptr;
 }
 
 Records::Pointer& Records::add(const Digest& digest, Pointer record) {
-  if ((used_ + 1) * 4 > room_ * 3) grow();
+  if ((used_ + 1) * 8 > room_ * 7) grow();
   const std::uint32_t tag = tag_of(digest);
   const std::size_t place = free_place(tag);
   tags_[place] = tag;
@@ -138,12 +154,13 @@ Records::Pointer& Records::add(const Digest& digest, Pointer record) {
 
 Records::Pointer Records::remove(std::size_t gap) noexcept {
   Pointer removed = std::move(records_[gap]);
-  const std::size_t mask = room_ - 1;
+  // How far one place is behind another.
+  const auto behind = [this](std::size_t place, std::size_t other) noexcept {
+    return place >= other ? place - other : place + room_ - other;
+  };
   // What was pushed past the gap moves up, so that probes never meet a hole.
-  for (std::size_t place = (gap + 1) & mask; tags_[place] != 0;
-       place = (place + 1) & mask) {
-    const std::size_t home = tags_[place] & mask;
-    if (((place - home) & mask) >= ((place - gap) & mask)) {
+  for (std::size_t place = after(gap); tags_[place] != 0; place = after(place)) {
+    if (behind(place, home_of(tags_[place])) >= behind(place, gap)) {
       tags_[gap] = tags_[place];
       records_[gap] = std::move(records_[place]);
       gap = place;
@@ -155,15 +172,14 @@ Records::Pointer Records::remove(std::size_t gap) noexcept {
 }
 
 std::size_t Records::free_place(std::uint32_t tag) const noexcept {
-  const std::size_t mask = room_ - 1;
-  std::size_t place = tag & mask;
-  while (tags_[place] != 0) place = (place + 1) & mask;
+  std::size_t place = home_of(tag);
+  while (tags_[place] != 0) place = after(place);
   return place;
 }
 
 void Records::grow() {
   constexpr std::size_t kFirstRoom = 8;
-  const std::size_t room = room_ == 0 ? kFirstRoom : room_ * 2;
+  const std::size_t room = room_ == 0 ? kFirstRoom : room_ + room_ / 2;
   auto tags = std::make_unique<std::uint32_t[]>(room);
   auto records = std::make_unique<Pointer[]>(room);
   tags_.swap(tags);

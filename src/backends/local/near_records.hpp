@@ -63,11 +63,13 @@ class Record {
 
  private:
   struct Apart;
+  template <std::size_t kSize>
+  struct WithTail;
   enum : std::uint8_t { kNone = 1, kAskedFor = 2, kApart = 4 };
 
   [[nodiscard]] const Apart& apart() const noexcept;
   [[nodiscard]] const std::byte* tail() const noexcept {
-    return reinterpret_cast<const std::byte*>(this + 1);
+    return reinterpret_cast<const std::byte*>(this) + sizeof(Record);
   }
   [[nodiscard]] const std::byte* key() const noexcept;
   [[nodiscard]] static std::uint32_t shape_of(const Id& id) noexcept {
@@ -86,7 +88,8 @@ class Record {
   std::uint8_t flags_;
 };
 
-/// Records by call: linear probing over the digests' lower halves.
+/// Records by call: linear probing, from where the digest's lower half is of all it
+/// could be. Grows by half, so that little of it is empty.
 class Records {
  public:
   using Pointer = Record::Pointer;
@@ -117,12 +120,19 @@ class Records {
     const auto tag = static_cast<std::uint32_t>(digest.low);
     return tag == 0 ? 1 : tag;
   }
+  /// Where to begin looking.
+  [[nodiscard]] std::size_t home_of(std::uint32_t tag) const noexcept {
+    return static_cast<std::size_t>(std::uint64_t{tag} * room_ >> 32);
+  }
+  [[nodiscard]] std::size_t after(std::size_t place) const noexcept {
+    return ++place == room_ ? 0 : place;
+  }
   [[nodiscard]] std::size_t free_place(std::uint32_t tag) const noexcept;
   void grow();
 
   std::unique_ptr<std::uint32_t[]> tags_;
   std::unique_ptr<Pointer[]> records_;
-  std::size_t room_ = 0;  ///< a power of two, or none
+  std::size_t room_ = 0;
   std::size_t used_ = 0;
 };
 
