@@ -44,6 +44,7 @@ TRIALS: dict[Trial, tuple[str, ...]] = {
     together.woken: ("python", "cpp"),
     together.unstorable: ("python", "cpp"),
     together.throws: ("python", "cpp"),
+    losses.bounds: ("python",),
     losses.inserts: ("python", "cpp", "both"),
     losses.writers_killed: ("python", "cpp"),
     losses.makers_killed: ("python", "cpp"),

@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t kFirstTail = 8;
 constexpr std::size_t kTailStep = 16;
 constexpr std::size_t kTails = 32;
+/// Of the address of a type's description.
+constexpr std::size_t kTypeSize = sizeof(void*);
 /// What `std::make_shared` and the allocator add to a piece of memory.
 constexpr std::size_t kOverhead = 24;
 
@@ -60,8 +62,7 @@ Record::Pointer Record::make(const Id& id, std::uint64_t counter, std::uint64_t 
   if (value.file() != nullptr || value.fingerprint() != 0)
     return std::make_shared<Apart>(id, counter, epoch, entry);
 
-  const std::size_t of_copy =
-      copy.type == nullptr ? 0 : sizeof copy.type + copy.bytes.size();
+  const std::size_t of_copy = copy.type == nullptr ? 0 : kTypeSize + copy.bytes.size();
   const std::size_t tail = id.key.size() + value.bytes().size() + of_copy;
   Pointer record;
   const auto make_of = [&]<std::size_t kIndex>() {
@@ -82,7 +83,7 @@ Record::Pointer Record::make(const Id& id, std::uint64_t counter, std::uint64_t 
   to = append(to, value.bytes().data(), value.bytes().size());
   if (copy.type != nullptr) {
     record->copied_ = static_cast<std::uint16_t>(copy.bytes.size());
-    to = append(to, &copy.type, sizeof copy.type);
+    to = append(to, &copy.type, kTypeSize);
     append(to, copy.bytes.data(), copy.bytes.size());
   }
   return record;
@@ -112,8 +113,8 @@ Record::Copy Record::copy() const noexcept {
   Copy copy;
   if (copied_ == 0) return copy;
   const std::byte* const at = tail() + (shape_ >> 1) + size_;
-  std::memcpy(&copy.type, at, sizeof copy.type);
-  copy.bytes = {at + sizeof copy.type, copied_};
+  std::memcpy(&copy.type, at, kTypeSize);
+  copy.bytes = {at + kTypeSize, copied_};
   return copy;
 }
 
@@ -125,7 +126,7 @@ std::size_t Record::cost() const noexcept {
   const std::size_t key = shape_ >> 1;
   if ((flags_ & kApart) == 0)
     return kOverhead + sizeof(Record) + key + size_ +
-           (copied_ == 0 ? 0 : sizeof(const std::type_info*) + copied_);
+           (copied_ == 0 ? 0 : kTypeSize + copied_);
   // The envelope around the value holds the key once more, and some words.
   constexpr std::size_t kEnvelope = 64 + kOverhead;
   const Value& value = apart().value;

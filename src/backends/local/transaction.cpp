@@ -38,7 +38,8 @@ Result<Transaction> Transaction::begin(Site& site, Deadline deadline) {
       { const Lease back = std::move(*lease); }
       guard.end_turn();
       return Error(ErrorCode::corrupt, "cannot store in the cache's database",
-                   "it was damaged and has been set aside");
+                   "it was damaged and has been set aside",
+                   "nothing: the next call uses the new one that is in its place");
     }
     if (entered == Guard::Answer::entered) {
       (*lease)->heed(&hurry);
