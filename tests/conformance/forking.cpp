@@ -84,6 +84,9 @@ TEST_P(StoreConformance, TheClaimsOfAChildEndNothingOfItsParents) {
 }
 
 TEST_P(StoreConformance, ForksInTheMiddleOfThingsHangNobody) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "AddressSanitizer's own allocator hangs after a fork beside threads";
+#endif
   if (!subject_->survives_fork()) GTEST_SKIP() << "not here";
   constexpr std::size_t kBusy = 3;
   constexpr int kForks = 15;
