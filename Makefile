@@ -136,6 +136,10 @@ install: ## The library, its headers and the command line into PREFIX
 install-dev: setup ## The Python package into build/venv, from this tree
 	@$(PY) -m pip install --quiet --no-build-isolation --no-deps --editable .
 
+.PHONY: dist
+dist: setup ## dist/: an sdist and a wheel for other machines, tried in a bare Debian
+	@scripts/dist.sh
+
 .PHONY: clean
 clean: ## Removes what was built; what was set up stays
 	@find build -mindepth 1 -maxdepth 1 ! -name venv ! -name '.setup-*' \

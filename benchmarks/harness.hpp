@@ -68,16 +68,22 @@ class Report {
     write(name, ours, "s, absolute", 1.0, reach);
   }
 
+  /// Memory, in bytes.
+  void memory(const std::string& name, double ours, const std::string& against,
+              double theirs, double reach) {
+    write(name, ours, against, theirs, reach, R"("unit": "bytes", )");
+  }
+
  private:
   void write(const std::string& name, double ours, const std::string& against,
-             double theirs, double reach) {
+             double theirs, double reach, const std::string& unit = "") {
     const double ratio = ours / theirs;
     char line[512];
     std::snprintf(line, sizeof line,
                   R"({"name": "%s", "ours": %.4g, "against": "%s", "theirs": %.4g, )"
-                  R"("ratio": %.4g, "reach": %.4g, "ok": %s})",
-                  name.c_str(), ours, against.c_str(), theirs, ratio, reach,
-                  ratio <= reach ? "true" : "false");
+                  R"(%s"ratio": %.4g, "reach": %.4g, "ok": %s})",
+                  name.c_str(), ours, against.c_str(), theirs, unit.c_str(), ratio,
+                  reach, ratio <= reach ? "true" : "false");
     file_ << line << std::endl;
   }
 

@@ -297,6 +297,30 @@ def value_rows(report: Report, scratch: pathlib.Path) -> None:
     report.compare(
         "python_local_8MB_array", lambda: array(1), "30 us", lambda: _spin(30e-6), 1, 20
     )
+    stored = scratch / "array.npy"
+    np.save(stored, _array(1))
+    report.compare(
+        "python_local_8MB_array_touched",
+        lambda: array(1)[::512].sum(),
+        "np.load, mapped",
+        lambda: np.load(stored, mmap_mode="c")[::512].sum(),
+        1.3,
+        20,
+    )
+    os.environ["CACHIER_NEAR_CACHE_BYTES"] = "0"  # every read is a first one
+    first = cachier(cache_dir=scratch / "big-first", name="bench.array")(
+        array.__wrapped__
+    )
+    first(1)
+    report.compare(
+        "python_local_8MB_array_first",
+        lambda: first(1),
+        "np.load",
+        lambda: np.load(stored),
+        1.3,
+        20,
+    )
+    del os.environ["CACHIER_NEAR_CACHE_BYTES"]
     report.compare(
         "python_local_8MB_array_rival",
         lambda: array(1),

@@ -49,11 +49,24 @@ RULES: dict[str, Rule] = {
         ours=("include", "src/cbor", "src/keys", "src/envelope", "src/platform")
     ),
     # A backend sees what an outsider's would see, and its client library.
+    "src/backends/shared": Rule(ours=("include", "src/platform"), foreign=SYSTEM),
     "src/backends/memory": Rule(
-        ours=("include", "src/containers", "src/platform"), foreign=SYSTEM
+        ours=("include", "src/containers", "src/platform", "src/backends/shared"),
+        foreign=SYSTEM,
     ),
     "src/backends/local": Rule(
-        ours=("include", "upkeep", "src/containers", "src/platform"), foreign=SYSTEM
+        ours=(
+            "include",
+            "upkeep",
+            "src/containers",
+            "src/platform",
+            "src/backends/shared",
+        ),
+        foreign=SYSTEM,
+    ),
+    "src/backends/files": Rule(
+        ours=("include", "src/containers", "src/platform", "src/backends/shared"),
+        foreign=SYSTEM,
     ),
     "upkeep": Rule(ours=("include",)),
     "src/plugins": Rule(
@@ -62,6 +75,7 @@ RULES: dict[str, Rule] = {
             "src/platform",
             "src/backends/memory",
             "src/backends/local",
+            "src/backends/files",
         ),
         foreign=SYSTEM,
     ),

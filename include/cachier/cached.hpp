@@ -161,6 +161,9 @@ class Cached<F, std::tuple<P...>> {
  public:
   using Result = detail::ResultOf<F>;
   using Handed = detail::Handed<Result>;
+  /// A hit is a copy of so many bytes.
+  static constexpr bool kCopied =
+      std::is_trivially_copyable_v<Result> && sizeof(Result) <= 256;
 
   /// The result for these arguments: from the store, from somebody else's computation,
   /// or by running the function. What the function throws reaches the caller and is not
@@ -319,6 +322,17 @@ class Cached<F, std::tuple<P...>> {
     }
   };
 
+  /// What stored bytes stand for; nothing: they cannot be read.
+  static std::optional<Result> decoded(const Value& value) noexcept {
+    // A description of a type is nobody's here yet: it is another one's.
+    if (value.codec() != Codec::cbor || value.fingerprint() != 0) return std::nullopt;
+    try {
+      return decode_value<Result>(value.bytes());
+    } catch (...) {
+      return std::nullopt;  // no memory for it: as good as unreadable
+    }
+  }
+
   /// One call as the engine sees it. Borrows the arguments.
   class Work final : public engine::Work {
    public:
@@ -331,14 +345,7 @@ class Cached<F, std::tuple<P...>> {
         shared_ = std::static_pointer_cast<const Result>(value.object());
         return true;
       }
-      if constexpr (Storable<Result>) {
-        if (value.codec() != Codec::cbor) return false;
-        try {
-          own_ = decode_value<Result>(value.bytes());
-        } catch (...) {
-          own_.reset();  // no memory for it: as good as unreadable
-        }
-      }
+      if constexpr (Storable<Result>) own_ = decoded(value);
       return own_.has_value();
     }
 
@@ -417,7 +424,15 @@ class Cached<F, std::tuple<P...>> {
     }
 
     void store_failed(const Error& error) noexcept override {
-      log(LogLevel::warning, error.message());
+      try {
+        const std::string kind = std::to_string(static_cast<int>(error.code()));
+        log_once(LogLevel::warning, state_->store->location() + ' ' + kind,
+                 error.message() +
+                     "\n  meanwhile: functions run uncached; this is "
+                     "said once");
+      } catch (...) {
+        // A line less in the log.
+      }
     }
 
     void waits_for(std::uint32_t process) noexcept override {
@@ -550,15 +565,22 @@ class Cached<F, std::tuple<P...>> {
   Handed answer(const engine::Policy& policy, const Ask& ask,
                 const std::remove_cvref_t<P>&... args) const {
     const CallKey key(*state_, args...);
-    if (state_->live && !policy.skip && !policy.overwrite && caching_enabled()) {
-      if constexpr (std::is_trivially_copyable_v<Result> && sizeof(Result) <= 256) {
+    if (!policy.skip && !policy.overwrite && caching_enabled()) {
+      if constexpr (kCopied) {
         alignas(Result) std::byte copy[sizeof(Result)];
-        if (state_->store->copy_fresh(key.id, ask, copy, sizeof copy)) {
+        if (state_->store->copy_fresh(key.id, ask, typeid(Result), copy, sizeof copy)) {
           count_hit();
           return *std::launder(reinterpret_cast<const Result*>(copy));
         }
       } else if constexpr (std::same_as<Handed, Result>) {
-        if (const auto hit = quick_hit(ask, key)) return *hit;
+        if (state_->live) {
+          if (const auto hit = quick_hit(ask, key)) return *hit;
+        }
+      }
+      if constexpr (Storable<Result> && std::same_as<Handed, Result>) {
+        if (!state_->live) {
+          if (auto hit = recalled(ask, key)) return *std::move(hit);
+        }
       }
     }
     return answer_by_engine(policy, key, args...);
@@ -586,6 +608,21 @@ class Cached<F, std::tuple<P...>> {
     if (!look || !look->fresh) return nullptr;
     count_hit();
     return std::static_pointer_cast<const Result>(look->entry->value.take_object());
+  }
+
+  /// A fresh value that the store still knows the bytes of. Precondition: as of
+  /// `quick_hit`, for bytes.
+  [[gnu::noinline]] std::optional<Result> recalled(const Ask& ask,
+                                                   const CallKey& key) const {
+    const auto entry = state_->store->recall(key.id, ask);
+    if (!entry) return std::nullopt;
+    auto value = decoded(entry->value);
+    if (!value) return std::nullopt;
+    if constexpr (kCopied)
+      state_->store->keep_copy(key.id, entry->version, typeid(Result), &*value,
+                               sizeof(Result));
+    count_hit();
+    return value;
   }
 
   void run(const engine::Policy& policy, const CallKey& key, Work& work) const {
@@ -616,7 +653,7 @@ class Cached<F, std::tuple<P...>> {
 /// Threads: the wrapper may be shared and copied. One caller computes a missing entry;
 /// the others wait, at most `Options::wait_for_calc_timeout`.
 /// Errors: what `fn` throws reaches its caller and is not stored. A store that fails
-/// never fails a call: it computes, and tells the log (`set_log_sink`).
+/// never fails a call: it computes, and warns once in the log (`set_log_sink`).
 /// Throws `Exception` for an option out of range and a store that cannot be opened.
 template <class G>
 requires Cacheable<std::decay_t<G>>
@@ -641,8 +678,17 @@ requires Cacheable<std::decay_t<G>>
       &Function::intern(function_id(options.key_prefix, name, options.version));
   state->store = open_store({.backend = options.backend,
                              .cache_dir = options.cache_dir,
+                             .separate_files = options.separate_files,
                              .near_cache_bytes = options.near_cache_bytes})
                      .value();
+  if (options.max_entries || options.max_bytes) {
+    const Bounds bounds{.entries = options.max_entries.value_or(Bounds::kNone),
+                        .bytes = options.max_bytes.value_or(Bounds::kNone)};
+    if (!state->store->keep_within(state->function, bounds)) {
+      refuse("backend '" + options.backend + "' knows no max_entries and max_bytes",
+             "leave them out, or use backend \"local\"");
+    }
+  }
   state->live = state->store->capabilities().live_objects;
   if (!Storable<Result> && !state->live) {
     refuse(

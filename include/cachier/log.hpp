@@ -23,4 +23,9 @@ CACHIER_API void set_log_sink(LogSink sink);
 /// Hands a message to the sink, if there is one.
 CACHIER_API void log(LogLevel level, std::string_view message) noexcept;
 
+/// The same for what would be said at every call: each sink gets one message of a
+/// `subject`, the first.
+CACHIER_API void log_once(LogLevel level, std::string_view subject,
+                          std::string_view message) noexcept;
+
 }  // namespace cachier

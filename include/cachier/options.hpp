@@ -22,6 +22,9 @@ struct Options {
   /// Directory of the local store. Empty: `$XDG_CACHE_HOME/cachier`, else `~/.cachier`;
   /// `~` is expanded. Made when it is needed, for this user alone.
   std::string cache_dir = {};
+  /// For the local store: one file an entry instead of a database, for network file
+  /// systems and whoever wants to copy or delete entries by hand.
+  bool separate_files = false;
   /// For the local store: `StoreSpec::near_cache_bytes`.
   std::optional<std::size_t> near_cache_bytes = {};
   /// Namespace of the stored keys.
@@ -39,6 +42,11 @@ struct Options {
   bool allow_none = false;
   /// Larger encoded values are returned, not stored; equal is stored.
   std::optional<std::uint64_t> entry_size_limit = {};
+  /// How much the store keeps of this function: what is beyond is evicted in the
+  /// background, least used first, as long as this process stores. An entry counts for
+  /// the bytes of its value and 256. Not for `"memory"` yet.
+  std::optional<std::uint64_t> max_entries = {};
+  std::optional<std::uint64_t> max_bytes = {};
   /// Count hits too (`Cached::counters`); all else is counted anyway.
   bool enable_metrics = false;
   /// Store SHA-256 instead of the arguments: for arguments that are secrets.

@@ -27,10 +27,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <typeinfo>
 #include <vector>
 
 namespace cachier {
@@ -119,7 +121,8 @@ struct Change {
     /// Store `value`. Done or `claim_lost`, the claim of `token` ends; after any other
     /// error it stands, so that its owner can say why (`release` with an outcome).
     put,
-    /// End the claim of `token` without a value; leave `outcome` for those who waited.
+    /// End the claim of `token` without a value; leave `outcome` for those who waited,
+    /// if the token's basis still holds.
     release,
     /// Let the claim of `token` hold for another `lease`.
     renew,
@@ -129,7 +132,8 @@ struct Change {
 
   Kind kind = Kind::put;
   Value value;
-  /// The claim that is used up (put, release) or renewed.
+  /// The claim that is used up (put, release) or renewed. A release without one is an
+  /// `invalid_argument`.
   std::optional<Token> token = {};
   /// For a put without a claim: it happens only if this still holds.
   std::optional<Basis> basis = {};
@@ -164,6 +168,17 @@ using Cursor = std::string;
 struct Page {
   std::vector<Header> entries;
   Cursor next;
+};
+
+/// How much may be kept. What is beyond is evicted, least used first.
+struct Bounds {
+  static constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t entries = kNone;
+  /// Bytes of values, and some hundred an entry for the rest.
+  std::uint64_t bytes = kNone;
+
+  [[nodiscard]] bool any() const noexcept { return entries != kNone || bytes != kNone; }
+  friend bool operator==(const Bounds&, const Bounds&) = default;
 };
 
 /// What `clear` does.
@@ -218,7 +233,8 @@ class CACHIER_API Store {
   virtual Result<std::uint64_t> clear(const Filter& filter, Clear what,
                                       Deadline deadline) noexcept = 0;
 
-  /// Begins to watch an entry.
+  /// Begins to watch an entry. Null: there is no memory for it; the caller looks again
+  /// soon.
   [[nodiscard]] virtual std::unique_ptr<Watch> watch(const Id& id) noexcept = 0;
 
   /// The fresh entry that a `look` would give now, where the store knows it without
@@ -230,16 +246,39 @@ class CACHIER_API Store {
     return std::nullopt;
   }
 
-  /// A hit at the price of the copy: if there is a fresh live object, copies its bytes,
-  /// of which there are `size`, under a lock of the store: for small objects of types
-  /// that are copied as bytes are. False: nothing was copied; look.
-  virtual bool copy_fresh(const Id& id, const Ask& ask, void* to,
-                          std::size_t size) noexcept {
+  /// A hit at the price of the copy: if there is a fresh live object, or one of this
+  /// type that `keep_copy` has left, copies its bytes, of which there are `size`, under
+  /// a lock of the store: for small objects of types that are copied as bytes are.
+  /// False: nothing was copied; look.
+  virtual bool copy_fresh(const Id& id, const Ask& ask, const std::type_info& type,
+                          void* to, std::size_t size) noexcept {
     (void)id;
     (void)ask;
+    (void)type;
     (void)to;
     (void)size;
     return false;
+  }
+
+  /// A hint: what the value of the entry of this version decodes to, an object of this
+  /// type that is copied as its bytes are, of which there are `size`, 256 at most. A
+  /// store that answers from this process's memory copies it the next time.
+  virtual void keep_copy(const Id& id, const Version& version,
+                         const std::type_info& type, const void* from,
+                         std::size_t size) noexcept {
+    (void)id;
+    (void)version;
+    (void)type;
+    (void)from;
+    (void)size;
+  }
+
+  /// Bounds for what one function keeps here (null: for the whole store), heeded by
+  /// what this process stores from now on. False: this store knows no bounds.
+  virtual bool keep_within(const Function* function, const Bounds& bounds) noexcept {
+    (void)function;
+    (void)bounds;
+    return !bounds.any();
   }
 
   /// Where the store lives, for people: a directory, a URL without its password.

@@ -13,22 +13,39 @@ from ._errors import CachierWarning
 _log = logging.getLogger("cachier")
 _log.addHandler(logging.NullHandler())
 
-#: Stores that have been warned of.
+#: What has been warned of: the locations of stores that fail, messages of the engine.
 _warned: set[str] = set()
+
+#: `LogLevel` of the engine, by its numbers.
+_LEVELS = (logging.INFO, logging.WARNING, logging.ERROR)
 
 
 def store_failure(location: str, message: str) -> None:
     """Warn once that a store fails; calls compute meanwhile."""
-    if location in _warned:
+    _warn_once(
+        location,
+        message,
+        f"{message}\n  meanwhile: functions run uncached; this is said once",
+    )
+
+
+def engine_message(level: int, message: str) -> None:
+    """Pass on what the engine has to say: a warning as one, the rest to the log."""
+    if _LEVELS[level] == logging.WARNING:
+        _warn_once(message, message, message)
+    else:
+        _log.log(_LEVELS[level], "%s", message)
+
+
+def _warn_once(subject: str, message: str, warning: str) -> None:
+    """Warn the first time, then log. What filters make of a warning is logged too."""
+    if subject in _warned:
         _log.debug("%s", message)
         return
-    _warned.add(location)
+    _warned.add(subject)
     try:
-        warnings.warn(
-            f"{message}\n  meanwhile: functions run uncached; this is said once",
-            CachierWarning,
-            stacklevel=2,
-        )
+        # Of whoever called what is written in C, and that called us.
+        warnings.warn(warning, CachierWarning, stacklevel=3)
     except CachierWarning:
         _log.warning("%s", message)
 

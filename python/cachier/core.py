@@ -76,6 +76,8 @@ def cachier(
     version: str | None = None,
     on_backend_error: Literal["raise", "compute"] | None = None,
     mmap: bool | None = None,
+    max_entries: int | None = None,
+    max_bytes: int | str | None = None,
 ) -> Decorator:
     """Cache the results of a function.
 
@@ -109,7 +111,8 @@ def cachier(
     pickle_reload : bool
         False: this process may answer from its own memory.
     separate_files : bool
-        One file an entry; not in this version yet.
+        Local store: one file an entry instead of a database, as on network file systems
+        anyway.
     wait_for_calc_timeout : float
         Longest wait, in seconds, for somebody else's computation; 0: no limit.
     allow_none : bool
@@ -138,6 +141,12 @@ def cachier(
         once, the caller's own to write to, copied page by page when he does. Whoever
         shortens files of the cache meanwhile takes such an array from under its user
         (SIGBUS). False: copied. None: true.
+    max_entries : int
+        How many results of this function are kept on disk: what is beyond is evicted in
+        the background, least used first. Heeded by the processes that are told so.
+    max_bytes : int or str
+        The same for their bytes, or a text like ``"10MB"``. A result counts for its
+        stored bytes and 256.
 
     Returns
     -------
@@ -238,15 +247,18 @@ class Decorator:
         self._size_limit = _size_limit(
             given.get("entry_size_limit", config.value_of("entry_size_limit"))
         )
+        self._bounds = _bounds(given, backend)
         directory: str | None = None
         if backend in _LOCAL:
             directory = _directory(given.get("cache_dir", config.value_of("cache_dir")))
-        if given.get("separate_files", config.value_of("separate_files")):
-            _warn_of_separate_files()
         self._backend = backend
         self._options = Options(given, directory)
         self._options.resolve()
-        self._store = _core.open_store(backend, directory or "")
+        self._store = _core.open_store(
+            backend,
+            directory or "",
+            bool(given.get("separate_files", config.value_of("separate_files"))),
+        )
         self._serials: Any = None
         self._next_serial = 0
 
@@ -313,6 +325,7 @@ class Decorator:
             policy == "raise",
             policy == "raise",
             bool(self._given.get("mmap", True)),
+            *self._bounds,
         )
         if metrics is not None:
             metrics._measure = _measure_of(cached)
@@ -432,15 +445,37 @@ def _check(given: dict[str, Any]) -> None:
 
 
 def _size_limit(limit: int | str | None) -> int | None:
-    size = parse_bytes(limit)
+    return _bytes("entry_size_limit", limit)
+
+
+def _bytes(option: str, given: int | str | None) -> int | None:
+    size = parse_bytes(given)
     if size is None:
         return None
     if size < 0:
         raise ValueError(
-            f"entry_size_limit must be 0 or more, not {limit!r}\n"
+            f"{option} must be 0 or more, not {given!r}\n"
             "  fix: give a number of bytes, or a text like '10MB'"
         )
     return min(size, 2**64 - 2)
+
+
+def _bounds(given: dict[str, Any], backend: str) -> tuple[int | None, int | None]:
+    entries = given.get("max_entries")
+    if entries is not None and (
+        isinstance(entries, bool) or not isinstance(entries, int) or entries < 0
+    ):
+        raise ValueError(
+            f"max_entries must be an int of 0 or more, not {entries!r}\n"
+            "  fix: give the number of results to keep"
+        )
+    size = _bytes("max_bytes", given.get("max_bytes"))
+    if (entries is not None or size is not None) and backend == "memory":
+        raise ValueError(
+            "max_entries and max_bytes are not for backend 'memory' in this version\n"
+            "  fix: leave them out, or use backend 'pickle'"
+        )
+    return None if entries is None else min(entries, 2**64 - 2), size
 
 
 def _directory(directory: Any) -> str:
@@ -457,19 +492,6 @@ def _directory(directory: Any) -> str:
             "  fix: give a str or a pathlib.Path, or leave it out"
         )
     return os.path.expanduser(path)
-
-
-def _warn_of_separate_files() -> None:
-    import warnings
-
-    from ._errors import CachierWarning
-
-    warnings.warn(
-        "separate_files is not in this version yet: entries go to the database of the "
-        "cache directory",
-        CachierWarning,
-        stacklevel=4,
-    )
 
 
 def _refuse_what_is_no_function(function: Any) -> None:

@@ -166,11 +166,11 @@ void deallocate(PyObject* self) {
   Py_DECREF(type);
 }
 
-PyMethodDef methods[] = {
-    {"precache_value", as_cfunction(precache_value), METH_FASTCALL | METH_KEYWORDS,
-     "Store a value as the result of a call of this method."},
-    {"__reduce__", reduce, METH_NOARGS, nullptr},
-    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {{"precache_value", as_cfunction(guarded<precache_value>),
+                          METH_FASTCALL | METH_KEYWORDS,
+                          "Store a value as the result of a call of this method."},
+                         {"__reduce__", reduce, METH_NOARGS, nullptr},
+                         {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef properties[] = {{"__func__", get_function, nullptr, nullptr, nullptr},
                             {"__self__", get_object, nullptr, nullptr, nullptr},
@@ -215,7 +215,7 @@ PyObject* bind_function(PyObject* function, PyObject* object) {
   PyObject* const self = bound_function_type->tp_alloc(bound_function_type, 0);
   if (self == nullptr) return nullptr;
   BoundFunction& bound = bound_of(self);
-  bound.vectorcall = call;
+  bound.vectorcall = guarded<call>;
   bound.function = Py_NewRef(function);
   bound.object = Py_NewRef(object);
   return self;

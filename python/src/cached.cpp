@@ -262,7 +262,7 @@ Keyed write_key_by(const Cached& cached, const Parameters& parameters,
 /// Key, digest and what is kept of the key, for as long as the writer is left alone.
 struct Placed {
   Placed(const Cached& cached, const cbor::Writer& writer)
-      : kept(writer.view(), cached.hide_keys),
+      : kept(writer.view()),
         id{cached.id, digest_of(*cached.id, writer.view()), kept.bytes(),
            kept.hashed()} {}
 
@@ -281,8 +281,13 @@ std::optional<Error> Cached::open() {
     counters.store_errors.fetch_add(1, std::memory_order_relaxed);
     return opened.error();
   }
-  if (store == nullptr) store = *opened;
+  if (store == nullptr) use(*opened);
   return std::nullopt;
+}
+
+void Cached::use(std::shared_ptr<Store> opened) noexcept {
+  store = std::move(opened);
+  if (store != nullptr && bounds.any()) store->keep_within(id, bounds);
 }
 
 bool Cached::read_settings() {
@@ -307,7 +312,7 @@ bool Cached::read_settings() {
   read.cleanup_stale = cleanup != 0;
   settings = read;
   settings_seen = epoch;
-  quick = live != nullptr && !hash_func && !bound_arguments && !metrics && !hide_keys &&
+  quick = live != nullptr && !hash_func && !bound_arguments && !metrics &&
           read.enabled && !read.cleanup_stale && parameters.function;
   const auto is_option = [](const Ref& one) { return is_call_option(one.get()); };
   quick_by_name = quick && parameters.count() <= kQuickParameters &&
@@ -382,6 +387,7 @@ PyObject* call_cached(PyObject* self, const Arguments& given) {
     result = work.finish(ended);
   }
   drop_what_is_dead();
+  report_engine_messages();
   return result;
 }
 
@@ -426,6 +432,7 @@ PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) 
   const Result<Version> put =
       engine::precache(*cached.store, placed.id, std::move(*stored), policy);
   drop_what_is_dead();
+  report_engine_messages();
   if (!put && !(put.error() == ErrorCode::claim_lost) &&
       !get_over(cached, put.error())) {
     return nullptr;

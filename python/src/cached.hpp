@@ -60,10 +60,9 @@ struct Cached {
   LiveStore* live = nullptr;     ///< the same store, if it keeps objects
   std::uint64_t size_limit = std::numeric_limits<std::uint64_t>::max();
   Buffers buffers = Buffers::mapped;
-  bool hide_keys = false;
+  Bounds bounds;  ///< of what the store keeps of it
   bool raise_outages = false;
   bool raise_refusals = true;
-  bool plain = false;  ///< a plain function: what does not bind, it refuses itself
   Counters counters;
 
   Settings settings;
@@ -74,6 +73,9 @@ struct Cached {
 
   /// Opens the store if it is not open yet, and counts a failure.
   [[nodiscard]] std::optional<Error> open();
+
+  /// From now on its entries are in `opened`; null: not known yet.
+  void use(std::shared_ptr<Store> opened) noexcept;
 
   /// Reads the settings if they have changed. False: an exception is set.
   [[nodiscard]] bool update_settings() {

@@ -112,24 +112,19 @@ PyObject* call(PyObject* self, PyObject* const* values, std::size_t count,
                PyObject* keywords) {
   Cached& cached = cached_of(self);
   const auto positional = static_cast<std::size_t>(PyVectorcall_NARGS(count));
-  try {
-    if (keywords == nullptr && cached.quick && cached.settings_seen == settings_epoch)
-        [[likely]] {
-      PyObject* const found = find_quickly(cached, values, positional);
-      if (found != nullptr) [[likely]] {
-        return found;
-      }
+  if (keywords == nullptr && cached.quick && cached.settings_seen == settings_epoch)
+      [[likely]] {
+    PyObject* const found = find_quickly(cached, values, positional);
+    if (found != nullptr) [[likely]] {
+      return found;
     }
-    if (keywords != nullptr && cached.quick_by_name &&
-        cached.settings_seen == settings_epoch) {
-      PyObject* const found =
-          find_quickly_by_name(cached, values, positional, keywords);
-      if (found != nullptr) return found;
-    }
-    return call_cached(self, {values, positional, keywords});
-  } catch (const std::bad_alloc&) {
-    return PyErr_NoMemory();
   }
+  if (keywords != nullptr && cached.quick_by_name &&
+      cached.settings_seen == settings_epoch) {
+    PyObject* const found = find_quickly_by_name(cached, values, positional, keywords);
+    if (found != nullptr) return found;
+  }
+  return call_cached(self, {values, positional, keywords});
 }
 
 // Management
@@ -143,6 +138,7 @@ PyObject* clear(PyObject* self, Clear what) {
   const auto cleared =
       cached.store->clear(filter, what, std::chrono::steady_clock::now() + kTimeout);
   drop_what_is_dead();
+  report_engine_messages();
   if (!cleared) return raise_error(cleared.error());
   return Py_NewRef(Py_None);
 }
@@ -153,7 +149,7 @@ PyObject* clear_being_calculated(PyObject* self, PyObject*) {
 }
 
 /// How many entries the function has, and their bytes together.
-PyObject* measure(PyObject* self, PyObject*) try {
+PyObject* measure(PyObject* self, PyObject*) {
   Cached& cached = cached_of(self);
   if (const std::optional<Error> failure = cached.open()) return raise_error(*failure);
   unsigned long long count = 0;
@@ -180,9 +176,8 @@ PyObject* measure(PyObject* self, PyObject*) try {
     count += page->entries.size();
     from = std::move(page->next);
   } while (!from.empty());
+  report_engine_messages();
   return Py_BuildValue("KK", count, bytes);
-} catch (const std::bad_alloc&) {
-  return PyErr_NoMemory();
 }
 
 PyObject* cache_dpath(PyObject* self, PyObject*) {
@@ -279,26 +274,34 @@ PyObject* get_bound(PyObject* self, PyObject* object, PyObject*) {
 // Life
 // ---------------------------------------------------------------------------------
 
+bool read_bound(PyObject* given, std::uint64_t& bound) {
+  if (given == Py_None) return true;
+  bound = PyLong_AsUnsignedLongLong(given);
+  return PyErr_Occurred() == nullptr;
+}
+
 /// CachedFunction(function, store, options, function_id, name, parameters, unkeyed,
 /// bound_arguments, bound_keywords, hash_func, metrics, size_limit, raise_outages,
-/// raise_refusals, mapped): see `_core.pyi`.
+/// raise_refusals, mapped, max_entries, max_bytes): see `_core.pyi`.
 PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   static const char* names[] = {
       "function",       "store",          "options", "function_id",
       "name",           "parameters",     "unkeyed", "bound_arguments",
       "bound_keywords", "hash_func",      "metrics", "size_limit",
-      "raise_outages",  "raise_refusals", "mapped",  nullptr};
+      "raise_outages",  "raise_refusals", "mapped",  "max_entries",
+      "max_bytes",      nullptr};
   PyObject *function = nullptr, *store = nullptr, *options = nullptr, *name = nullptr,
            *id = nullptr, *parameters = nullptr, *bound = nullptr,
            *bound_keywords = nullptr, *hash_func = nullptr, *metrics = nullptr,
-           *size_limit = nullptr;
+           *size_limit = nullptr, *max_entries = nullptr, *max_bytes = nullptr;
   Py_ssize_t unkeyed = 0;
   int raise_outages = 0, raise_refusals = 1, mapped = 1;
   if (!PyArg_ParseTupleAndKeywords(
-          arguments, keywords, "OO!OUUOnOOOOOppp:CachedFunction",
+          arguments, keywords, "OO!OUUOnOOOOOpppOO:CachedFunction",
           const_cast<char**>(names), &function, store_handle_type, &store, &options,
           &id, &name, &parameters, &unkeyed, &bound, &bound_keywords, &hash_func,
-          &metrics, &size_limit, &raise_outages, &raise_refusals, &mapped)) {
+          &metrics, &size_limit, &raise_outages, &raise_refusals, &mapped, &max_entries,
+          &max_bytes)) {
     return nullptr;
   }
   const auto given = [](PyObject* object) {
@@ -325,7 +328,6 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
             : !cached->parameters.read_description(parameters)) {
     return nullptr;
   }
-  cached->plain = plain;
   cached->parameters.unkeyed = static_cast<std::size_t>(unkeyed);
   if (own != nullptr) {
     if (!cached->own.emplace().read_code(own)) return nullptr;
@@ -335,7 +337,11 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   }
   cached->id = &Function::intern(id_text);
   const auto& handle = *reinterpret_cast<StoreHandle*>(store);
-  cached->store = *handle.store;
+  if (!read_bound(max_entries, cached->bounds.entries) ||
+      !read_bound(max_bytes, cached->bounds.bytes)) {
+    return nullptr;
+  }
+  cached->use(*handle.store);
   cached->live = handle.live;
   if (size_limit != Py_None) {
     cached->size_limit = PyLong_AsUnsignedLongLong(size_limit);
@@ -348,7 +354,7 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   PyObject* const self = type->tp_alloc(type, 0);
   if (self == nullptr) return nullptr;
   CachedFunction& object = object_at(self);
-  object.vectorcall = call;
+  object.vectorcall = guarded<call>;
   object.cached = cached.release();
   return self;
 }
@@ -394,22 +400,23 @@ void deallocate(PyObject* self) {
 }
 
 PyMethodDef methods[] = {
-    {"clear_cache", clear_cache, METH_NOARGS,
+    {"clear_cache", guarded<clear_cache>, METH_NOARGS,
      PyDoc_STR(
          "clear_cache($self, /)\n--\n\n"
          "Remove every entry of this function. What is being computed will not be "
          "stored.")},
-    {"clear_being_calculated", clear_being_calculated, METH_NOARGS,
+    {"clear_being_calculated", guarded<clear_being_calculated>, METH_NOARGS,
      PyDoc_STR("clear_being_calculated($self, /)\n--\n\n"
                "Free every claim of this function: later calls compute at once.")},
     {"cache_dpath", cache_dpath, METH_NOARGS,
      PyDoc_STR("cache_dpath($self, /)\n--\n\n"
                "Give the directory of the local store, None for other backends.")},
-    {"precache_value", as_cfunction(precache_value), METH_FASTCALL | METH_KEYWORDS,
+    {"precache_value", as_cfunction(guarded<precache_value>),
+     METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("precache_value($self, /, *args, value_to_cache, **kwds)\n--\n\n"
                "Store a value as the result of the call with these arguments, and "
                "give it.")},
-    {"_measure", measure, METH_NOARGS, nullptr},
+    {"_measure", guarded<measure>, METH_NOARGS, nullptr},
     {"__reduce_ex__", reduce_ex, METH_O, nullptr},
     {"__copy__", copy, METH_NOARGS, nullptr},
     {"__deepcopy__", copy, METH_O, nullptr},
@@ -440,7 +447,7 @@ PyMemberDef members[] = {{"__dictoffset__", T_PYSSIZET,
 
 PyType_Slot slots[] = {
     {Py_tp_doc, const_cast<char*>("A function whose results are cached.")},
-    {Py_tp_new, as_slot(make)},
+    {Py_tp_new, as_slot(guarded<make>)},
     {Py_tp_call, as_slot(PyVectorcall_Call)},
     {Py_tp_descr_get, as_slot(get_bound)},
     {Py_tp_traverse, as_slot(traverse)},

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -160,7 +161,10 @@ Result<Version> LiveStore::commit(const Id& id, const Change& change,
         break;
       }
       case Change::Kind::release:
-        if (!change.token) return ErrorCode::claim_lost;
+        if (!change.token) {
+          return Error(ErrorCode::invalid_argument, "cannot release a claim",
+                       "a release needs a token");
+        }
         version = table_.release(id, *change.token, change.outcome, now());
         break;
       case Change::Kind::renew:
@@ -232,7 +236,7 @@ std::vector<std::shared_ptr<const void>> LiveStore::objects_of(
 }
 
 std::unique_ptr<Watch> LiveStore::watch(const Id& id) noexcept {
-  return std::make_unique<Attention>(bell_of(id.digest));
+  return std::unique_ptr<Watch>(new (std::nothrow) Attention(bell_of(id.digest)));
 }
 
 void LiveStore::ring(Bell& bell) noexcept {

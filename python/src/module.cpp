@@ -12,6 +12,7 @@
 #include "file_buffer.hpp"
 #include "key_walk.hpp"
 #include "objects.hpp"
+#include "report.hpp"
 #include "value_codec.hpp"
 #include "work.hpp"
 
@@ -240,11 +241,15 @@ PyObject* core_encode_value(PyObject*, PyObject* object) {
 PyObject* core_decode_value(PyObject*, PyObject* arguments) {
   int codec = 0;
   Py_buffer bytes;
-  if (!PyArg_ParseTuple(arguments, "iy*", &codec, &bytes)) return nullptr;
-  const Value value(
+  unsigned long long fingerprint = 0;
+  if (!PyArg_ParseTuple(arguments, "iy*|K", &codec, &bytes, &fingerprint)) {
+    return nullptr;
+  }
+  Value value(
       static_cast<Codec>(codec),
       {static_cast<const std::byte*>(bytes.buf), static_cast<std::size_t>(bytes.len)},
       nullptr);
+  value.set_fingerprint(fingerprint);
   PyObject* const object = decode_value(value, Buffers::copied).release();
   PyBuffer_Release(&bytes);
   return object;
@@ -252,24 +257,26 @@ PyObject* core_decode_value(PyObject*, PyObject* arguments) {
 
 PyObject* after_fork_in_child(PyObject*, PyObject*) {
   live_stores_after_fork();
+  forget_engine_messages();
   return Py_NewRef(Py_None);
 }
 
 PyMethodDef functions[] = {
-    {"open_store", open_store_handle, METH_VARARGS, nullptr},
+    {"open_store", guarded<open_store_handle>, METH_VARARGS, nullptr},
     {"settings_changed", settings_changed, METH_NOARGS, nullptr},
     {"caching_enabled", core_caching_enabled, METH_NOARGS, nullptr},
     {"set_caching_enabled", set_caching_enabled, METH_O, nullptr},
-    {"default_cache_dir", core_default_cache_dir, METH_NOARGS, nullptr},
+    {"default_cache_dir", guarded<core_default_cache_dir>, METH_NOARGS, nullptr},
     {"is_call_option", core_is_call_option, METH_O, nullptr},
     {"read_timedelta", core_read_timedelta, METH_VARARGS, nullptr},
-    {"function_id", core_function_id, METH_VARARGS, nullptr},
-    {"code_digest", core_code_digest, METH_VARARGS, nullptr},
-    {"encode_key", core_encode_key, METH_O, nullptr},
-    {"call_key", as_cfunction(core_call_key), METH_FASTCALL | METH_KEYWORDS, nullptr},
-    {"digest", core_digest, METH_VARARGS, nullptr},
-    {"encode_value", core_encode_value, METH_O, nullptr},
-    {"decode_value", core_decode_value, METH_VARARGS, nullptr},
+    {"function_id", guarded<core_function_id>, METH_VARARGS, nullptr},
+    {"code_digest", guarded<core_code_digest>, METH_VARARGS, nullptr},
+    {"encode_key", guarded<core_encode_key>, METH_O, nullptr},
+    {"call_key", as_cfunction(guarded<core_call_key>), METH_FASTCALL | METH_KEYWORDS,
+     nullptr},
+    {"digest", guarded<core_digest>, METH_VARARGS, nullptr},
+    {"encode_value", guarded<core_encode_value>, METH_O, nullptr},
+    {"decode_value", guarded<core_decode_value>, METH_VARARGS, nullptr},
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
@@ -283,7 +290,14 @@ int execute(PyObject* module) {
                      add_store_handle_type(module) &&
                      add_cached_function_type(module) &&
                      add_bound_function_type(module) && add_file_buffer_type(module);
-  return ready ? 0 : -1;
+  if (!ready) return -1;
+  try {
+    keep_engine_messages();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+    return -1;
+  }
+  return 0;
 }
 
 PyModuleDef_Slot slots[] = {

@@ -219,11 +219,4 @@ void Parameters::traverse(visitproc visit, void* arg, int& stop) const noexcept 
   }
 }
 
-void Parameters::clear() noexcept {
-  // Without a function nor defaults nothing binds, so nothing may be called any more.
-  function.clear();
-  std::vector<Ref> dropped = std::move(defaults);
-  defaults.assign(names.size(), Ref());
-}
-
 }  // namespace cachier::python

@@ -98,7 +98,6 @@ struct Parameters {
   /// The parameter of this name that may be given by keyword, or `count()`.
   [[nodiscard]] std::size_t find(PyObject* name) const noexcept;
   void traverse(visitproc visit, void* arg, int& stop) const noexcept;
-  void clear() noexcept;
 
  private:
   [[nodiscard]] bool fill_defaults(Bound& bound) const;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstddef>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -190,6 +191,25 @@ class ErrorsAside {
   return Ref::borrow(type->tp_dict);
 #endif
 }
+
+template <class Function>
+struct Guard;
+template <class... Parameters>
+struct Guard<PyObject* (*)(Parameters...)> {
+  template <PyObject* (*kFunction)(Parameters...)>
+  static PyObject* call(Parameters... parameters) {
+    try {
+      return kFunction(parameters...);
+    } catch (const std::bad_alloc&) {
+      return PyErr_NoMemory();
+    }
+  }
+};
+
+/// A function that allocates, as CPython may call it: no C++ exception may go through
+/// its frames.
+template <auto kFunction>
+inline constexpr auto guarded = &Guard<decltype(kFunction)>::template call<kFunction>;
 
 template <class Function>
 [[nodiscard]] PyCFunction as_cfunction(Function* function) noexcept {

@@ -57,9 +57,11 @@ class CleanupTask final : public Task {
     const Cached& cached = cached_of(self());
     Filter filter;
     filter.function = cached.id;
-    filter.stored_before =
-        std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()) -
-        stale_after_;
+    const Time now =
+        std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
+    // A negative age may reach beyond the end of time.
+    const bool ends = stale_after_ < now - Time::max();
+    filter.stored_before = ends ? Time::max() : now - stale_after_;
     const auto removed = cached.store->clear(
         filter, Clear::stale, std::chrono::steady_clock::now() + kCleanupTimeout);
     if (!removed) report_failure(cached, removed.error());
@@ -78,10 +80,11 @@ PyObject* run_task(PyObject* capsule, PyObject*) {
   if (task == nullptr) return nullptr;
   task->run();
   drop_what_is_dead();
+  report_engine_messages();
   return Py_NewRef(Py_None);
 }
 
-PyMethodDef run_task_def = {"run_task", run_task, METH_NOARGS, nullptr};
+PyMethodDef run_task_def = {"run_task", guarded<run_task>, METH_NOARGS, nullptr};
 
 bool submit(std::unique_ptr<Task> task) noexcept {
   const ErrorsAside aside;

@@ -23,6 +23,15 @@ void report_long_wait(const std::string& function, std::uint32_t process) noexce
 void report_store_failure(const std::string& location,
                           const std::string& message) noexcept;
 
+/// From now on the engine's own messages (`set_log_sink`) are kept until somebody who
+/// may run Python code tells them. The engine may hold locks when it has something to
+/// say: nothing here waits, takes the GIL or a lock.
+void keep_engine_messages();
+/// Tells what was kept: at the end of whatever may have gone to a store.
+void report_engine_messages() noexcept;
+/// In the child of a fork: what was kept is the parent's to tell.
+void forget_engine_messages() noexcept;
+
 /// Counts a step in a `CacheMetrics`. `waited`: for somebody else's computation.
 void record_step(PyObject* metrics, engine::Step step, bool waited) noexcept;
 /// Counts how long a call took, and whether it gave up waiting.

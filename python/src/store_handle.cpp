@@ -64,7 +64,7 @@ PyObject* get_location(PyObject* self, void*) {
 }
 
 PyGetSetDef properties[] = {
-    {"location", get_location, nullptr,
+    {"location", guarded<get_location>, nullptr,
      "Where the store lives, for people: a directory, or \"memory\".", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
@@ -118,8 +118,9 @@ std::string location_of(PyObject* handle) {
 PyObject* open_store_handle(PyObject*, PyObject* arguments) {
   const char* backend = nullptr;
   PyObject* directory = nullptr;
-  if (!PyArg_ParseTuple(arguments, "sO&", &backend, PyUnicode_FSConverter,
-                        &directory)) {
+  int separate_files = 0;
+  if (!PyArg_ParseTuple(arguments, "sO&|p", &backend, PyUnicode_FSConverter, &directory,
+                        &separate_files)) {
     return nullptr;
   }
   const Ref path = Ref::steal(directory);
@@ -127,6 +128,7 @@ PyObject* open_store_handle(PyObject*, PyObject* arguments) {
   auto wanted = std::make_unique<StoreSpec>();
   LiveStore* live = nullptr;
   wanted->backend = backend;
+  wanted->separate_files = separate_files != 0;
   wanted->cache_dir.assign(PyBytes_AS_STRING(path.get()),
                            static_cast<std::size_t>(PyBytes_GET_SIZE(path.get())));
   if (wanted->backend == "memory") {

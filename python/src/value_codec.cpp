@@ -20,7 +20,9 @@ constexpr std::size_t kAlignment = 64;
 /// Buffers under this stay in the pickle stream.
 constexpr Py_ssize_t kSmallBuffer = 512;
 
-/// Writes exact builtin types. Runs no code of anybody's.
+/// Writes exact builtin types. Runs no code of anybody's but finalizers: the collector
+/// may begin where an iterator is made. They may change what is being written, and drop
+/// what it holds.
 class ValueWriter {
  public:
   explicit ValueWriter(cbor::Writer& writer) noexcept : writer_(writer) {}
@@ -33,6 +35,7 @@ class ValueWriter {
       return true;
     }
     if (write_simple(writer_, object)) return true;
+    const Ref kept = Ref::borrow(object);
     if (type == &PyLong_Type) return write_int(writer_, object);
     if (type == &PyUnicode_Type) return write_str(writer_, object);
     if (type == &PyComplex_Type) {
@@ -73,7 +76,7 @@ class ValueWriter {
       const Py_ssize_t size = PyList_GET_SIZE(object);
       writer_.array(static_cast<std::uint64_t>(size));
       for (Py_ssize_t at = 0; at < size; ++at) {
-        // A finalizer may have run: the list may be shorter by now.
+        // It may be shorter by now.
         if (PyList_GET_SIZE(object) != size || !write(PyList_GET_ITEM(object, at))) {
           return false;
         }
@@ -82,13 +85,7 @@ class ValueWriter {
     }
     if (type == &PyDict_Type) {
       if (!is_first_visit(object)) return false;
-      writer_.map(static_cast<std::uint64_t>(PyDict_GET_SIZE(object)));
-      Py_ssize_t position = 0;
-      PyObject *key = nullptr, *value = nullptr;
-      while (PyDict_Next(object, &position, &key, &value) != 0) {
-        if (!write(key) || !write(value)) return false;
-      }
-      return true;
+      return write_dict(object);
     }
     if (type == &PySet_Type) {
       if (!is_first_visit(object)) return false;
@@ -105,19 +102,43 @@ class ValueWriter {
     return false;
   }
 
+  bool write_dict(PyObject* dict) {
+    const Py_ssize_t size = PyDict_GET_SIZE(dict);
+    writer_.map(static_cast<std::uint64_t>(size));
+    Py_ssize_t position = 0;
+    Py_ssize_t count = 0;
+    PyObject *key = nullptr, *value = nullptr;
+    while (PyDict_Next(dict, &position, &key, &value) != 0) {
+      ++count;
+      // Writing one of these runs nothing.
+      const bool plain = PyLong_CheckExact(key) ||
+                         (PyUnicode_CheckExact(key) && PyUnicode_IS_COMPACT_ASCII(key));
+      const Ref kept = plain ? Ref() : Ref::borrow(value);
+      if (!write(key) || !write(value)) return false;
+      if (PyDict_GET_SIZE(dict) != size) return false;
+    }
+    return count == size;
+  }
+
   bool write_set(PyObject* set) {
-    writer_.array(static_cast<std::uint64_t>(PySet_GET_SIZE(set)));
+    const Py_ssize_t size = PySet_GET_SIZE(set);
+    writer_.array(static_cast<std::uint64_t>(size));
     const Ref items = Ref::steal(PyObject_GetIter(set));
     if (!items) return false;
-    while (const Ref item = Ref::steal(PyIter_Next(items.get()))) {
+    Py_ssize_t count = 0;
+    while (PySet_GET_SIZE(set) == size) {
+      const Ref item = Ref::steal(PyIter_Next(items.get()));
+      if (!item) return !PyErr_Occurred() && count == size;
+      ++count;
       if (!write(item.get())) return false;
     }
-    return !PyErr_Occurred();
+    return false;
   }
 
   bool is_first_visit(PyObject* container) {
-    // What has one reference cannot be reached by two.
-    return Py_REFCNT(container) == 1 || seen_.insert(container).second;
+    // What has no reference but the one that led here, and ours, cannot be reached by
+    // another way.
+    return Py_REFCNT(container) == 2 || seen_.insert(container).second;
   }
 
   cbor::Writer& writer_;
@@ -524,6 +545,11 @@ Result<Value> encode_value(PyObject* object, std::uint64_t size_limit) {
 }
 
 Ref decode_value(const Value& value, Buffers buffers) {
+  if (value.fingerprint() != 0) {
+    PyErr_SetString(PyExc_ValueError,
+                    "the stored value is of a C++ type that is described otherwise");
+    return {};
+  }
   switch (value.codec()) {
     case Codec::live:
       break;

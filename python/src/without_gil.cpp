@@ -1,5 +1,6 @@
 #include "without_gil.hpp"
 
+#include <new>
 #include <unordered_map>
 
 namespace cachier::python {
@@ -21,7 +22,9 @@ class WaitWithoutGil final : public Watch {
 }  // namespace
 
 std::unique_ptr<Watch> WithoutGil::watch(const Id& id) noexcept {
-  return std::make_unique<WaitWithoutGil>(store_->watch(id));
+  auto watch = store_->watch(id);
+  if (watch == nullptr) return nullptr;
+  return std::unique_ptr<Watch>(new (std::nothrow) WaitWithoutGil(std::move(watch)));
 }
 
 std::shared_ptr<Store> without_gil(const std::shared_ptr<Store>& store) {

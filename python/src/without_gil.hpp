@@ -47,6 +47,9 @@ class WithoutGil final : public Store {
                                             const Ask& ask) noexcept override {
     return store_->recall(id, ask);
   }
+  bool keep_within(const Function* function, const Bounds& bounds) noexcept override {
+    return store_->keep_within(function, bounds);
+  }
   [[nodiscard]] std::string location() const override { return store_->location(); }
 
  private:

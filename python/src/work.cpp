@@ -75,7 +75,8 @@ bool PythonWork::accept(const Entry& entry) noexcept {
 
 engine::Work::Ran PythonWork::compute(
     std::shared_ptr<const engine::Frame> frame) noexcept {
-  const FrameSet inner(std::move(frame));
+  const FrameSet inner(frame);
+  frame_ = std::move(frame);
   result_ = Ref::steal(interruptibly([this] {
     return PyObject_Vectorcall(cached_.function.get(), arguments_.values,
                                arguments_.positional, arguments_.keywords);
@@ -86,6 +87,8 @@ engine::Work::Ran PythonWork::compute(
 }
 
 Result<Value> PythonWork::encode(std::uint64_t size_limit) noexcept {
+  // Pickling runs code of the result's classes, which can ask for this very call.
+  const FrameSet inner(std::move(frame_));
   try {
     if (cached_.live == nullptr) {
       Result<Value> value = encode_value(result_.get(), size_limit);

@@ -50,6 +50,8 @@ class PythonWork final : public engine::Work {
   const Cached& cached_;
   Arguments arguments_;
   bool verbose_;
+  /// Of what was computed, until it is encoded.
+  std::shared_ptr<const engine::Frame> frame_;
   Ref result_;
   Raised raised_;
   /// Why the result cannot be stored, where callers are to know.

@@ -567,3 +567,28 @@ class TestLocal:
         second = run_python(source, cache_dir).stdout
         assert first == "runs\n{'x': 1}\n"
         assert second == "{'x': 1}\n"
+
+
+class PicklesByAsking:
+    """Whose pickling asks for the call that made it."""
+
+    ask = None
+
+    def __reduce__(self):
+        return (type(type(self).ask(1)), ())
+
+
+def test_a_result_that_asks_for_its_own_call_when_pickled(tmp_path):
+    runs = []
+
+    @cachier.cachier(cache_dir=tmp_path, name="asked", wait_for_calc_timeout=1)
+    def made(x):
+        runs.append(x)
+        return PicklesByAsking()
+
+    PicklesByAsking.ask = made
+    assert type(made(1)) is PicklesByAsking
+    assert made._counters["wait_timeouts"] == 0, "it waited for itself"
+    assert runs == [1, 1]
+    assert type(made(1)) is PicklesByAsking
+    assert runs == [1, 1]

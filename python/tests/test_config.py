@@ -245,10 +245,45 @@ def test_none_is_not_given(cache_dir):
     assert f() == f() == 1
 
 
-def test_separate_files_say_that_they_are_not_there_yet(cache_dir):
-    with pytest.warns(cachier.CachierWarning, match="separate_files"):
-        decorator = cachier.cachier(cache_dir=cache_dir, separate_files=True)
-    assert decorator(lambda: 1)() == 1
+@pytest.mark.pickle
+@pytest.mark.parametrize("globally", [False, True])
+def test_separate_files_are_one_an_entry(cache_dir, globally):
+    runs = []
+
+    def f(x):
+        runs.append(x)
+        return {"x": x}
+
+    if globally:
+        cachier.set_global_params(separate_files=True)
+        f = cachier.cachier(cache_dir=cache_dir, name="f")(f)
+    else:
+        f = cachier.cachier(cache_dir=cache_dir, separate_files=True, name="f")(f)
+    assert f(1) == f(1) == {"x": 1}
+    assert f(2) == {"x": 2}
+    assert runs == [1, 2]
+    entries = list(pathlib.Path(cache_dir).glob("v1-files/f/*/e/*"))
+    assert len(entries) == 2
+    assert not (pathlib.Path(cache_dir) / "v1").exists()
+    f.clear_cache()
+    assert f(1) == {"x": 1}
+    assert runs == [1, 2, 1]
+
+
+@pytest.mark.pickle
+def test_separate_files_are_shared_by_processes(cache_dir, run_python):
+    source = f"""
+        import cachier
+
+        @cachier.cachier(cache_dir={cache_dir!r}, separate_files=True, name="f")
+        def f(x):
+            print("ran")
+            return x + 1
+
+        print(f(1))
+    """
+    assert run_python(source).stdout.split() == ["ran", "2"]
+    assert run_python(source).stdout.split() == ["2"]
 
 
 def test_version():

@@ -4,6 +4,7 @@ import logging
 import os
 import stat
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -152,6 +153,73 @@ def test_damaged_files_are_misses(cache_dir, recorded, run_python):
     assert flipped
     done = run_python(source, cache_dir)
     assert done.stderr == ""
+
+
+class TestADamagedDatabase:
+    """One warning when it is set aside: the engine's, told by way of Python."""
+
+    @pytest.fixture
+    def damaged(self, cache_dir, recorded, run_python):
+        """Give a function whose database is garbage, and not open here."""
+        run_python(
+            """
+            import sys, cachier
+            cachier.cachier(cache_dir=sys.argv[1], name="f")(lambda x: x)(1)
+            """,
+            cache_dir,
+        )
+        for end in ("-wal", "-shm"):
+            path = os.path.join(cache_dir, "v1", "c1.db" + end)
+            if os.path.exists(path):
+                os.unlink(path)
+        with open(os.path.join(cache_dir, "v1", "c1.db"), "wb") as file:
+            file.write(b"garbage" * 2000)
+
+        @cachier.cachier(cache_dir=cache_dir, name="f")
+        def f(x):
+            recorded.append(x)
+            return x
+
+        return f
+
+    def test_one_warning(self, damaged, recorded):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert [damaged(1), damaged(1), damaged(2)] == [1, 1, 2]
+        assert recorded == [1, 2]
+        assert [w.category for w in caught] == [cachier.CachierWarning]
+        assert "set aside" in str(caught[0].message)
+        assert caught[0].filename == __file__
+
+    def test_as_an_error_it_does_not_reach_the_caller(self, damaged, caplog):
+        with warnings.catch_warnings(), caplog.at_level("WARNING", logger="cachier"):
+            warnings.simplefilter("error")
+            assert damaged(1) == 1
+        assert "set aside" in caplog.text
+
+    def test_whoever_only_stores_is_told_too(self, damaged):
+        with pytest.warns(cachier.CachierWarning, match="set aside"):
+            damaged.precache_value(1, value_to_cache=5)
+
+    def test_whoever_only_clears_is_told_too(self, damaged):
+        with pytest.warns(cachier.CachierWarning, match="set aside"):
+            damaged.clear_cache()
+
+    def test_a_child_does_not_repeat_it(self, damaged):
+        pid = []
+
+        @cachier.cachier(cache_dir=damaged.cache_dpath(), name="forks")
+        def forks():
+            pid.append(os.fork())
+            return 1
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            forks()
+            if pid[0] == 0:
+                os._exit(1 if caught else 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid[0], 0)[1]) == 0
+        assert len(caught) == 1
 
 
 def test_a_value_that_cannot_be_read_is_a_miss(cache_dir, recorded, caplog):
@@ -317,6 +385,42 @@ def test_reports_never_raise():
     _report.long_wait("f", 5)
 
 
+@pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""), reason="it needs all addresses"
+)
+@pytest.mark.parametrize(
+    ("call", "left"),
+    [
+        ("C().f(*many)", 200_000_000),
+        # The interpreter itself copies the arguments once.
+        ("C().f.precache_value(*many, value_to_cache=1)", 300_000_000),
+        ("C.f.precache_value(*many, value_to_cache=1)", 300_000_000),
+        ("_core.function_id('', 'x' * 200_000_000, '', None, '')", 300_000_000),
+    ],
+)
+def test_too_little_memory_is_a_memory_error(run_python, call, left):
+    source = f"""
+        import resource, cachier
+        from cachier import _core
+        class C:
+            @cachier.cachier(
+                backend="memory", name="f", allow_non_static_methods=True
+            )
+            def f(self, *all):
+                return 1
+        C.f
+        many = (None,) * 30_000_000
+        pages = int(open("/proc/self/statm").read().split()[0])
+        limit = pages * resource.getpagesize() + {left}
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        try:
+            {call}
+        except MemoryError:
+            print("told")
+    """
+    assert run_python(source).stdout == "told\n"
+
+
 def test_the_module_refuses_nonsense():
     with pytest.raises(TypeError):
         _core.open_store()
@@ -328,3 +432,47 @@ def test_the_module_refuses_nonsense():
         _core.Store()
     with pytest.raises(TypeError):
         _core.read_timedelta(5, "name")
+
+
+def test_a_damaged_database_that_is_set_aside_is_told(cache_dir, run_python):
+    source = """
+        import sys, cachier
+        @cachier.cachier(cache_dir=sys.argv[1], name="f")
+        def f(x):
+            return x
+        print(f(1), f(1))
+    """
+    assert run_python(source, cache_dir).stderr == ""
+    database = Path(cache_dir, "v1", "c1.db")
+    for beside in ("-wal", "-shm"):
+        database.with_name(database.name + beside).unlink(missing_ok=True)
+    database.write_bytes(b"garbage " * 1000)
+    said = run_python(source, cache_dir)
+    assert said.stdout == "1 1\n"
+    assert said.stderr.count("CachierWarning") == 1
+    assert str(database) in said.stderr
+    assert "set aside" in said.stderr
+    assert run_python(source, cache_dir).stderr == ""
+    # Warnings that are errors are not the caller's.
+    database.with_name("c2.db").write_bytes(b"garbage " * 1000)
+    assert run_python(source, cache_dir, flags=["-Werror"]).stdout == "1 1\n"
+
+
+def test_a_process_without_file_descriptors_is_told(cache_dir, run_python):
+    source = """
+        import os, resource, sys, cachier
+        @cachier.cachier(cache_dir=sys.argv[1])
+        def f(x):
+            return x
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limit[1]))
+        print(f(1), f(1), f(2))
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        runs = []
+        g = cachier.cachier(cache_dir=sys.argv[1])(lambda: runs.append(1) or 7)
+        print(g(), g(), len(runs))
+    """
+    done = run_python(source, cache_dir)
+    assert done.stdout == "1 1 2\n7 7 1\n"
+    assert done.stderr.count("CachierWarning") == 1
+    assert "Too many open files" in done.stderr

@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""What the README and the manual show works as it stands there."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(language: str) -> list[str]:
+def blocks(page: pathlib.Path, language: str) -> list[str]:
     """Return the code blocks of one language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("code", blocks("python"))
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(code, id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, code in enumerate(blocks(page, "python"))
+    ],
+)
 def test_python_runs(code: str, tmp_path: pathlib.Path) -> None:
     """Each Python block is a program that ends well, twice, and prints nothing."""
     program = tmp_path / "readme.py"
@@ -38,5 +45,5 @@ def test_python_runs(code: str, tmp_path: pathlib.Path) -> None:
 
 def test_cpp_is_the_example_that_is_built() -> None:
     """The C++ block is `examples/sum.cpp`, which every build compiles."""
-    (code,) = blocks("cpp")
+    (code,) = blocks(ROOT / "README.md", "cpp")
     assert code == (ROOT / "examples" / "sum.cpp").read_text("utf-8")

@@ -381,6 +381,23 @@ def test_cleanup_removes_what_is_stale(make, recorded):
     _until(lambda: _is_miss(f, 1))
 
 
+@pytest.mark.parametrize("age", [timedelta.min, timedelta(days=-106_000)])
+def test_cleanup_with_an_age_before_all_time_removes_everything(make, age):
+    @make()
+    def f(x):
+        return x
+
+    f(1), f(2)
+    f(
+        3,
+        cachier__stale_after=age,
+        cachier__cleanup_stale=True,
+        cachier__cleanup_interval=timedelta(0),
+    )
+    # The third may be stored after that.
+    _until(lambda: f._measure()[0] <= 1)
+
+
 def _is_miss(f, x):
     before = f._counters["stale_hits"]
     f(x)

@@ -8,6 +8,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import gc
 import math
 import pathlib
 import pickle
@@ -306,6 +307,70 @@ def test_damaged_bytes_are_an_error_or_a_value(seed):
 def test_bytes_that_are_no_pickle_are_an_error(data):
     with pytest.raises((ValueError, TypeError, pickle.UnpicklingError, EOFError)):
         _core.decode_value(PICKLE, bytes.fromhex(data))
+
+
+class TestFinalizersThatChangeWhatIsWritten:
+    """They run when the collector does, which may be in the middle of writing."""
+
+    @staticmethod
+    def encoded(value, change):
+        class Garbage:
+            def __init__(self):
+                self.itself = self
+
+            def __del__(self):
+                change(value)
+
+        threshold = gc.get_threshold()
+        gc.collect()
+        gc.disable()
+        try:
+            Garbage()
+            gc.set_threshold(1)
+            gc.enable()
+            return _core.encode_value(value)
+        finally:
+            gc.set_threshold(*threshold)
+            gc.enable()
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda value: value.update(c=3, d=4),
+            lambda value: value.pop("b"),
+            lambda value: value.clear(),
+            lambda value: value.update(a=1, b=[2]),
+        ],
+    )
+    def test_of_a_dict(self, change):
+        _core.decode_value(*self.encoded({"a": {1}, "b": [{2}]}, change))
+
+    def test_of_a_dict_while_a_key_is_written(self):
+        value = {frozenset([1]): [b"x" * 100], 2: 3}
+        _core.decode_value(*self.encoded(value, lambda value: value.clear()))
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda value: value.update({5, 6}),
+            lambda value: value.pop(),
+            lambda value: value.clear(),
+        ],
+    )
+    def test_of_a_set(self, change):
+        value = {frozenset([1]), frozenset([2]), frozenset([3])}
+        _core.decode_value(*self.encoded(value, change))
+
+    def test_of_a_list_that_holds_what_is_written(self):
+        value = [{"a": {1}, "b": [b"x" * 100], "c": [{2}]}]
+        _core.decode_value(*self.encoded(value, lambda value: value.clear()))
+
+
+def test_a_value_of_a_described_type_is_not_readable():
+    assert _core.decode_value(CBOR, b"\x01", 0) == 1
+    for codec, data in ((CBOR, b"\x01"), _core.encode_value(object)):
+        with pytest.raises(ValueError, match="described"):
+            _core.decode_value(codec, data, 5)
 
 
 def test_values_that_cpp_writes():

@@ -85,19 +85,34 @@ std::string location_of(const std::string& directory) {
 
 Catalog::Catalog(const std::string& directory) : location_(location_of(directory)) {
   if (nothing_there(location_)) return;
-  store_ = open_store({.backend = "local", .cache_dir = location_}).value();
+  // The folders of the formats: what is not there is not to be made.
+  std::error_code ignored;
+  const auto is_there = [&](const char* folder) {
+    return std::filesystem::exists(std::filesystem::path(location_) / folder, ignored);
+  };
+  const bool files = is_there("v1-files");
+  if (is_there("v1") || !files)
+    stores_.push_back(open_store({.backend = "local", .cache_dir = location_}).value());
+  if (!files) return;
+  auto store =
+      open_store({.backend = "local", .cache_dir = location_, .separate_files = true});
+  // On a network file system it is what "local" is already.
+  if (stores_.empty() || store.value() != stores_.front())
+    stores_.push_back(std::move(*store));
 }
 
 void Catalog::scan(const FunctionPattern& pattern,
                    const std::function<void(const Header&)>& each) const {
-  Cursor at;
-  do {
-    const Page page = store_->scan({}, at, soon()).value();
-    for (const Header& entry : page.entries) {
-      if (pattern.everything() || pattern.matches(entry.function)) each(entry);
-    }
-    at = page.next;
-  } while (!at.empty());
+  for (const auto& store : stores_) {
+    Cursor at;
+    do {
+      const Page page = store->scan({}, at, soon()).value();
+      for (const Header& entry : page.entries) {
+        if (pattern.everything() || pattern.matches(entry.function)) each(entry);
+      }
+      at = page.next;
+    } while (!at.empty());
+  }
 }
 
 std::vector<FunctionSummary> Catalog::functions(const FunctionPattern& pattern) const {
@@ -123,11 +138,19 @@ std::vector<Header> Catalog::by_digest(std::string_view prefix,
                                        std::size_t most) const {
   std::vector<Header> found;
   scan(FunctionPattern(""), [&](const Header& entry) {
-    if (found.size() < most && to_string(entry.digest).starts_with(prefix)) {
+    const bool known =
+        std::any_of(found.begin(), found.end(),
+                    [&](const Header& other) { return same_call(entry, other); });
+    if (!known && found.size() < most && to_string(entry.digest).starts_with(prefix)) {
       found.push_back(entry);
     }
   });
   return found;
+}
+
+bool same_call(const Header& a, const Header& b) noexcept {
+  return a.digest == b.digest && a.function == b.function && a.hashed == b.hashed &&
+         a.key == b.key;
 }
 
 bool like_digest(std::string_view word) noexcept {

@@ -61,9 +61,11 @@ class Catalog {
   explicit Catalog(const std::string& directory);
 
   /// Nothing there: no directory, or an empty one.
-  [[nodiscard]] bool absent() const noexcept { return store_ == nullptr; }
-  /// Precondition: not absent.
-  [[nodiscard]] Store& store() const noexcept { return *store_; }
+  [[nodiscard]] bool absent() const noexcept { return stores_.empty(); }
+  /// One for the database, one for files of their own; as far as there are any.
+  [[nodiscard]] const std::vector<std::shared_ptr<Store>>& stores() const noexcept {
+    return stores_;
+  }
   [[nodiscard]] const std::string& location() const noexcept { return location_; }
 
   /// Calls `each` for every entry of the functions that are meant, as they come.
@@ -78,8 +80,11 @@ class Catalog {
 
  private:
   std::string location_;
-  std::shared_ptr<Store> store_;
+  std::vector<std::shared_ptr<Store>> stores_;
 };
+
+/// Whether both are of one call.
+[[nodiscard]] bool same_call(const Header& a, const Header& b) noexcept;
 
 /// Whether a word can be the beginning of a digest: four or more hexadecimal digits.
 [[nodiscard]] bool like_digest(std::string_view word) noexcept;

@@ -83,12 +83,13 @@ int clear(const ClearOptions& options) {
     filter.stored_before = now() - *options.older_than;
   }
   std::uint64_t removed = 0;
-  if (pattern.everything()) {
-    removed = catalog.store().clear(filter, mode, soon()).value();
-  }
-  for (const std::string& id : ids) {
-    filter.function = &Function::intern(id);
-    removed += catalog.store().clear(filter, mode, soon()).value();
+  for (const auto& store : catalog.stores()) {
+    filter.function = nullptr;
+    if (pattern.everything()) removed += store->clear(filter, mode, soon()).value();
+    for (const std::string& id : ids) {
+      filter.function = &Function::intern(id);
+      removed += store->clear(filter, mode, soon()).value();
+    }
   }
   if (options.claims) {
     std::cout << "Freed " << what << ".\n";

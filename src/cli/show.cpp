@@ -7,6 +7,7 @@
 
 #include <iostream>
 #include <limits>
+#include <optional>
 
 namespace cachier::cli {
 namespace {
@@ -32,6 +33,7 @@ Header find(const Catalog& catalog, const std::string& what) {
   if (!found.empty()) return found.front();
   std::uint64_t count = 0;
   catalog.scan(FunctionPattern(what), [&](const Header& entry) {
+    if (!found.empty() && same_call(found.front(), entry)) return;
     if (++count == 1) found.push_back(entry);
   });
   if (count == 0) throw Exception(not_found(catalog, what));
@@ -124,21 +126,29 @@ int show(const ShowOptions& options) {
   Ask ask;
   ask.allow_none = true;
   ask.claim = false;
-  const Look look = catalog.store().look(id, ask, soon()).value();
-  if (look.damaged) {
+  std::optional<Entry> entry;
+  bool damaged = false;
+  for (const auto& store : catalog.stores()) {
+    const Look look = store->look(id, ask, soon()).value();
+    damaged = damaged || look.damaged;
+    if (look.entry && (!entry || look.entry->stored_at > entry->stored_at)) {
+      entry = look.entry;
+    }
+  }
+  if (damaged && !entry) {
     throw Exception({ErrorCode::corrupt,
                      "cannot show " + to_string(header.digest) + ", a result of " +
                          shown_function(header.function),
                      "its checksum or its form does not hold",
                      "call the function again: a damaged entry is computed anew"});
   }
-  if (!look.entry) throw Exception(not_found(catalog, options.what));
+  if (!entry) throw Exception(not_found(catalog, options.what));
   if (options.raw) {
-    std::cout << as_text(look.entry->value.bytes());
+    std::cout << as_text(entry->value.bytes());
   } else if (options.json) {
-    print_json(header, *look.entry);
+    print_json(header, *entry);
   } else {
-    print_entry(header, *look.entry, options.full);
+    print_entry(header, *entry, options.full);
   }
   return kDone;
 }

@@ -54,6 +54,9 @@ namespace cachier::containers {
 template <class Payload>
 struct alignas(sizeof(Payload) > 32 ? 64 : 16) Slot {
   static constexpr std::size_t kInlineKey = 35;
+  /// Where in `small_key` the address of a longer key is: aligned in the slot, or leak
+  /// checkers do not see it.
+  static constexpr std::size_t kKeyAddress = 7;
 
   enum : std::uint8_t { kUsed = 1, kEntry = 2, kNone = 4, kSide = 8 };
 
@@ -100,7 +103,7 @@ struct alignas(sizeof(Payload) > 32 ? 64 : 16) Slot {
     std::byte* to = small_key;
     if (key.size() > kInlineKey) {
       to = new std::byte[key.size()];
-      std::memcpy(small_key, &to, sizeof to);
+      std::memcpy(small_key + kKeyAddress, &to, sizeof to);
     }
     if (!key.empty()) std::memcpy(to, key.data(), key.size());
     shape = shape_of(key.size(), hashed);
@@ -113,7 +116,7 @@ struct alignas(sizeof(Payload) > 32 ? 64 : 16) Slot {
  private:
   [[nodiscard]] std::byte* heap_key() const noexcept {
     std::byte* at;
-    std::memcpy(&at, small_key, sizeof at);
+    std::memcpy(&at, small_key + kKeyAddress, sizeof at);
     return at;
   }
   [[nodiscard]] const std::byte* key_data() const noexcept {

@@ -11,6 +11,7 @@
 
 #include "engine/call.hpp"
 #include "engine/flights.hpp"
+#include "platform/clock.hpp"
 #include "platform/fork.hpp"
 
 namespace cachier::engine {
@@ -22,6 +23,9 @@ using SteadyClock = std::chrono::steady_clock;
 /// this before looking again.
 constexpr auto kLongestSlice = std::chrono::milliseconds(50);
 constexpr auto kShortestSlice = std::chrono::milliseconds(40);
+/// How soon to look again where there was no memory for a watch. Short, as a door may
+/// hold a lock of its language meanwhile.
+constexpr auto kNap = std::chrono::milliseconds(1);
 /// A wait of this length is worth a line in the log.
 constexpr auto kLongWait = std::chrono::seconds(5);
 
@@ -217,7 +221,11 @@ class BlockingDriver {
       if (left <= Duration::zero()) return give_up_waiting();
       slice = std::min(slice, left);
     }
-    watch_->wait(now + slice);
+    if (watch_ != nullptr) {
+      watch_->wait(now + slice);
+    } else {
+      platform::pause_for(kNap);
+    }
     if (HandedOver handed = attention_->handed(); handed.shared) {
       return take(std::move(handed));
     }

@@ -50,6 +50,8 @@ struct Rules {
   bool keep_claim_on_throw = false;  ///< an owner that throws leaves its claim standing
   bool put_after_fork = false;  ///< the child of a fork stores with its parent's claim
   bool take_outdated = false;   ///< takes what is handed over, however old it is
+  /// Takes itself for attending still, after an entry that it could not read.
+  bool stay_attending = false;
   bool store_ignores_epoch = false;  ///< commit does not compare the function's epoch
   bool store_ignores_owner =
       false;                       ///< commit does not see that the claim was given on
@@ -109,7 +111,7 @@ class Call {
   [[nodiscard]] Do unreadable() noexcept {
     if (store_how_ == Store::claimed) return Do::compute;
     store_how_ = Store::no;
-    attending_ = false;
+    if (!kRules.stay_attending) attending_ = false;
     return Do::look;
   }
 

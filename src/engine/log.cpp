@@ -3,8 +3,12 @@
 #include "platform/fork.hpp"
 #include "platform/lock.hpp"
 
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <set>
+#include <string>
 #include <utility>
 
 namespace cachier {
@@ -13,6 +17,7 @@ namespace {
 struct Sink {
   platform::Lock lock;
   std::shared_ptr<const LogSink> current;
+  std::set<std::string, std::less<>> told;  ///< subjects of `log_once`
 };
 
 Sink& sink_of_process() noexcept {
@@ -33,6 +38,7 @@ void set_log_sink(LogSink sink) {
   Sink& of_process = sink_of_process();
   const std::lock_guard hold(of_process.lock);
   of_process.current.swap(next);
+  of_process.told.clear();
 }
 
 void log(LogLevel level, std::string_view message) noexcept {
@@ -43,6 +49,19 @@ void log(LogLevel level, std::string_view message) noexcept {
     current = of_process.current;
   }
   if (current) (*current)(level, message);
+}
+
+void log_once(LogLevel level, std::string_view subject,
+              std::string_view message) noexcept {
+  try {
+    Sink& of_process = sink_of_process();
+    const std::lock_guard hold(of_process.lock);
+    if (!of_process.current || of_process.told.contains(subject)) return;
+    of_process.told.emplace(subject);
+  } catch (const std::bad_alloc&) {
+    return;  // the next time
+  }
+  log(level, message);
 }
 
 }  // namespace cachier

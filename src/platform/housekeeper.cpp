@@ -74,6 +74,10 @@ class Housekeeper {
   bool start() noexcept {
     sigset_t all, before;
     ::sigfillset(&all);
+    // A fault of the thread's own ends the process where it is blocked, past any
+    // handler; that of `sigbus.hpp` is there for this thread too.
+    for (const int fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS})
+      ::sigdelset(&all, fault);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
     const int answer = ::pthread_create(
         &thread_, nullptr,

@@ -3,7 +3,8 @@
 /// One background thread per process, for the upkeep of stores.
 ///
 /// It starts with the first request and is gone in a child of `fork`, where the next
-/// request starts a new one. Signals are left to the program's own threads.
+/// request starts a new one. Signals are left to the program's own threads, but for
+/// what the thread itself does wrong.
 
 #include <atomic>
 #include <memory>

@@ -1,9 +1,14 @@
+#include "backends/files/files.hpp"
 #include "backends/local/local.hpp"
 #include "backends/memory/memory.hpp"
+#include "platform/file.hpp"
+#include "platform/file_system.hpp"
 #include "plugins/directories.hpp"
 
 #include <cachier/backend.hpp>
+#include <cachier/log.hpp>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdlib>
@@ -15,28 +20,60 @@ namespace {
 
 using Opened = Result<std::shared_ptr<Store>>;
 
-constexpr std::size_t kNearCacheBytes = std::size_t{64} << 20;
+constexpr std::uint64_t kNearCacheBytes = std::uint64_t{64} << 20;
 
-Result<std::size_t> near_cache_bytes(const StoreSpec& spec) {
-  if (spec.near_cache_bytes) return *spec.near_cache_bytes;
-  constexpr const char* kName = "CACHIER_NEAR_CACHE_BYTES";
-  const char* const set = std::getenv(kName);
-  if (set == nullptr || *set == '\0') return kNearCacheBytes;
+/// A number that the spec gives, or an environment variable, or nobody.
+Result<std::uint64_t> number_of(const std::optional<std::uint64_t>& given,
+                                const char* name, std::uint64_t otherwise) {
+  if (given) return *given;
+  const char* const set = std::getenv(name);
+  if (set == nullptr || *set == '\0') return otherwise;
   const std::string_view text = set;
-  std::size_t bytes = 0;
-  const auto [end, error] = std::from_chars(text.begin(), text.end(), bytes);
-  if (error == std::errc() && end == text.end()) return bytes;
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.begin(), text.end(), number);
+  if (error == std::errc() && end == text.end()) return number;
   return Error(ErrorCode::invalid_argument,
-               std::string("cannot use ") + kName + "='" + set + "'",
-               "it is not a number of bytes", "set it to digits only, or not at all");
+               std::string("cannot use ") + name + "='" + set + "'",
+               "it is not a whole number", "set it to digits only, or not at all");
+}
+
+void warn_of_file_system(const std::string& directory, std::uint64_t file_system) {
+  const std::string name = platform::name_of_file_system(file_system);
+  log_once(LogLevel::warning, "file system of " + directory,
+           "the cache in '" + directory +
+               "' is kept as one file an entry\n  cause: " + name +
+               " does not keep a database that processes share\n  fix:   set "
+               "separate_files to choose this, or cache_dir to a directory of this "
+               "machine");
 }
 
 Opened open_local(const StoreSpec& spec) {
-  const auto bytes = near_cache_bytes(spec);
+  const auto remembered =
+      number_of(spec.near_cache_bytes, "CACHIER_NEAR_CACHE_BYTES", kNearCacheBytes);
+  if (!remembered) return remembered.error();
+  const auto entries =
+      number_of(spec.max_entries, "CACHIER_MAX_ENTRIES", Bounds::kNone);
+  if (!entries) return entries.error();
+  const auto bytes = number_of(spec.max_bytes, "CACHIER_MAX_BYTES", Bounds::kNone);
   if (!bytes) return bytes.error();
-  return open_local_store(spec.cache_dir.empty() ? default_cache_dir()
-                                                 : plugins::expand_user(spec.cache_dir),
-                          *bytes);
+  const Bounds bounds{.entries = *entries, .bytes = *bytes};
+  const std::string directory = spec.cache_dir.empty()
+                                    ? default_cache_dir()
+                                    : plugins::expand_user(spec.cache_dir);
+  // It has to be there to be asked where it is.
+  if (auto ours =
+          platform::make_private_directory(directory, platform::Group::may_write);
+      !ours)
+    return ours.error();
+  const auto near_bytes = static_cast<std::size_t>(*remembered);
+  const std::uint64_t file_system = platform::file_system_of(directory);
+  const bool remote = !platform::is_of_one_machine(file_system);
+  const bool separate = spec.separate_files || remote;
+  if (separate && !spec.separate_files) warn_of_file_system(directory, file_system);
+  auto store = separate ? open_files_store(directory, near_bytes, remote)
+                        : open_local_store(directory, near_bytes);
+  if (store && bounds.any()) (*store)->keep_within(nullptr, bounds);
+  return store;
 }
 
 Opened open_memory(const StoreSpec&) { return make_memory_store(); }

@@ -66,6 +66,16 @@ TEST_P(StoreConformance, ReleaseEndsTheClaim) {
   EXPECT_EQ(answer.outcome, Outcome::none);
 }
 
+TEST_P(StoreConformance, AReleaseNeedsAToken) {
+  Change change;
+  change.kind = Change::Kind::release;
+  const Result<Version> answer = store_->commit(alpha().id(), change, soon());
+
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error(), ErrorCode::invalid_argument);
+  EXPECT_FALSE(answer.error().what().empty());
+}
+
 TEST_P(StoreConformance, ReleaseKeepsTheStaleEntry) {
   stored(alpha(), "old");
   const Token token = claim(alpha(), never_fresh());

@@ -247,6 +247,28 @@ TEST_P(StoreConformance, OutcomesAreForgottenByAClear) {
   }
 }
 
+TEST_P(StoreConformance, AnOutcomeFromBeforeAChangeCountsForNobody) {
+  const std::pair<const char*, std::function<bool()>> changes[] = {
+      {"a clear of the function",
+       [this] { return bool(clear(Clear::entries, &alpha_)); }},
+      {"a clear of everything", [this] { return bool(clear(Clear::entries)); }},
+      {"an erase", [this] { return bool(erase(alpha())); }},
+      {"a put", [this] { return bool(put(alpha(), "theirs")); }},
+  };
+  for (const auto& [name, change] : changes) {
+    for (const Outcome outcome : {Outcome::failed, Outcome::not_storable}) {
+      const Token token = claim(alpha(), never_fresh());
+      ASSERT_TRUE(change()) << name;
+      (void)release(alpha(), token, outcome);
+
+      const Look answer = look(alpha(), never_fresh());
+      EXPECT_EQ(answer.outcome, Outcome::none) << name;
+      EXPECT_EQ(answer.claim, Look::Claim::granted) << name;
+      ASSERT_TRUE(release(alpha(), answer.token)) << name;
+    }
+  }
+}
+
 TEST_P(StoreConformance, OutcomesAreForgottenAfterAWhile) {
   ASSERT_TRUE(release(alpha(), claim(alpha()), Outcome::not_storable));
   if (!subject_->advances_outcomes()) GTEST_SKIP() << "its clock cannot be moved";

@@ -251,7 +251,8 @@ TEST_P(StoreConformance, LiveObjectsMayUseTheStoreWhenTheyGo) {
 
 int copied_number(Store& store, const Call& call, const Ask& ask = {}) {
   int number = 0;
-  return store.copy_fresh(call.id(), ask, &number, sizeof number) ? number : 0;
+  return store.copy_fresh(call.id(), ask, typeid(int), &number, sizeof number) ? number
+                                                                               : 0;
 }
 
 TEST_P(StoreConformance, ACopiedObjectIsTheOneThatIsStored) {
@@ -295,6 +296,35 @@ TEST_P(StoreConformance, BytesAreNotCopiedAsObjects) {
   ASSERT_TRUE(put_value(alpha(), Value::of_bytes(Codec::cbor, "some bytes")));
 
   EXPECT_EQ(copied_number(*store_, alpha()), 0);
+}
+
+TEST_P(StoreConformance, WhatBytesDecodeToIsCopiedWhileTheyAreStored) {
+  if (!subject_->keeps_bytes()) GTEST_SKIP() << "live objects only";
+  const std::pair<const char*, std::function<bool()>> changes[] = {
+      {"a put", [this] { return bool(put(alpha(), "eight")); }},
+      {"an erase", [this] { return bool(erase(alpha())); }},
+      {"a clear", [this] { return bool(clear(Clear::entries, &alpha_)); }},
+  };
+  for (const auto& [name, change] : changes) {
+    const Result<Version> version =
+        put_value(alpha(), Value::of_bytes(Codec::cbor, "seven"));
+    ASSERT_TRUE(version);
+    EXPECT_EQ(text_at(alpha()), "seven");
+    const int seven = 7;
+    store_->keep_copy(alpha().id(), *version, typeid(int), &seven, sizeof seven);
+    const int copied = copied_number(*store_, alpha());
+    if (copied == 0) GTEST_SKIP() << "it does not offer copies";
+    EXPECT_EQ(copied, 7);
+    EXPECT_EQ(copied_number(*store_, alpha(), never_fresh()), 0) << "never fresh";
+    EXPECT_EQ(copied_number(*store_, beta()), 0);
+    EXPECT_EQ(text_at(alpha()), "seven") << "and the bytes are there";
+
+    ASSERT_TRUE(change()) << name;
+    EXPECT_EQ(copied_number(*store_, alpha()), 0) << name;
+    const int eight = 8;
+    store_->keep_copy(alpha().id(), *version, typeid(int), &eight, sizeof eight);
+    EXPECT_EQ(copied_number(*store_, alpha()), 0) << name << ", and a late copy";
+  }
 }
 
 TEST_P(StoreConformance, LiveObjectsAreRefusedByStoresOfBytes) {

@@ -78,6 +78,19 @@ TEST(CallModel, EmptyAnswersDoNotCount) {
   }
 }
 
+TEST(CallModel, EntriesCannotBeRead) {
+  for (const StoreKind store : {kSeesDeath, kLeases}) {
+    expect_sound("unreadable",
+                 with(store, {Fault::unreadable, Fault::clear, Fault::ages,
+                              Fault::crash, Fault::unstorable}));
+    Options options = with(store, {Fault::unreadable, Fault::times_out}, 2);
+    expect_sound("unreadable_twice", options);
+    options = with(store, {Fault::unreadable, Fault::ages, Fault::throws}, 2);
+    options.wants.next_time = true;
+    expect_sound("unreadable_next_time", options);
+  }
+}
+
 TEST(CallModel, RepliesGetLostAndOwnersPause) {
   expect_sound("lossy", with(kLeases, {Fault::lease_ends, Fault::reply_lost,
                                        Fault::crash, Fault::clear, Fault::throws}));
@@ -160,6 +173,12 @@ TEST(CallModelFinds, OutdatedResultHandedOver) {
             Broken::old_result_handed);
 }
 
+TEST(CallModelFinds, WaitsWithoutAttentionAfterAnUnreadableEntry) {
+  constexpr Rules rules{.stay_attending = true};
+  EXPECT_EQ(planted<rules>(with(kSeesDeath, {Fault::unreadable}, 2)),
+            Broken::waits_for_ever);
+}
+
 // Hundreds of thousands of worlds and more: part of `make trials`.
 TEST(CallModel, AllFaults) {
   if (std::getenv("CACHIER_MODEL_ALL") == nullptr) {
@@ -168,6 +187,14 @@ TEST(CallModel, AllFaults) {
   for (const StoreKind store : {kSeesDeath, kLeases}) {
     expect_sound("all_faults", with(store, kAllFaults));
   }
+  // With one more they take gigabytes: of stores that lose replies a part is left out.
+  Options options = with(kSeesDeath, kAllFaults);
+  options.faults[static_cast<std::size_t>(Fault::unreadable)] = 1;
+  expect_sound("all_faults_unreadable", options);
+  expect_sound("lossy_unreadable",
+               with(kLeases, {Fault::unreadable, Fault::crash, Fault::lease_ends,
+                              Fault::reply_lost, Fault::unstorable, Fault::throws,
+                              Fault::clear, Fault::ages}));
 }
 
 }  // namespace

@@ -40,8 +40,9 @@ enum class Fault : std::uint8_t {
   erase,         ///< the entry is invalidated
   ages,          ///< the entry becomes stale
   forks,         ///< the function forks, and both sides return
+  unreadable,    ///< a caller cannot read the entry that it is to give
 };
-inline constexpr std::size_t kFaults = 13;
+inline constexpr std::size_t kFaults = 14;
 
 /// What holds for every reachable state: the promises of `docs/engine.md`, by number.
 enum class Broken : std::uint8_t {
@@ -115,6 +116,7 @@ struct Machine {
   std::uint8_t looked_clears = 0;  ///< clears when it last looked
   std::uint8_t looked_erases = 0;
   std::uint8_t looked_puts = 0;
+  std::uint8_t unreadable = 0;  ///< version of the entry that it cannot read; 0: none
 };
 
 template <Rules kRules>
@@ -177,7 +179,7 @@ class World {
       sink(m.clears_seen | m.erases_seen << 8 | m.puts_seen << 16);
       sink(m.handed_clears | m.handed_erases << 8 | m.looked_clears << 16 |
            m.looked_erases << 24);
-      sink(m.looked_puts);
+      sink(m.looked_puts | m.unreadable << 8);
     }
     sink(stored_ | stale_ << 1 | word_ << 8 | owner_ << 16);
     sink(epoch_ | version_ << 8 | serial_ << 16);
@@ -213,7 +215,7 @@ class World {
   Look look(std::size_t i) {
     Look look;
     look.token.basis = {epoch_, {{version_, 0, 0}}};
-    if (stored_) {
+    if (stored_ && machines_[i].unreadable != version_) {
       look.entry.emplace();
       look.fresh = !stale_;
     }
@@ -419,7 +421,21 @@ class World {
       lost.go(lost.machines_[i], lost.machines_[i].call.look_failed(false));
       step(lost);
     }
-    world.go(world.machines_[i], world.machines_[i].call.looked(look));
+    Machine<kRules>& mine = world.machines_[i];
+    const Do next = mine.call.looked(look);
+    const bool gives =
+        next == Do::give_entry || next == Do::give_stale || next == Do::give_refresh;
+    if (gives && may(Fault::unreadable)) {
+      World blind = world;
+      blind.spend(Fault::unreadable);
+      Machine<kRules>& reader = blind.machines_[i];
+      // The wait is over with the entry, whatever comes of it.
+      reader.attends = reader.handed = false;
+      reader.unreadable = version_;
+      blind.go(reader, reader.call.unreadable());
+      step(blind);
+    }
+    world.go(mine, next);
     step(world);
   }
 

@@ -41,6 +41,23 @@ def inserts(report: Report, door: Door, small: bool) -> None:
     report.exactly("inserts_8x200", min(left), 1600)
 
 
+def bounds(report: Report, door: Door, small: bool) -> None:
+    """Ten times what a function may keep is stored, and no call waits for removals."""
+    count = 5_000
+    with place() as here:
+        worker = here.worker(door.command(), "puts", count)
+        worker.say()
+        plain, bounded = (told["took"] for told in worker.told())
+        database = connected(database_of(here))
+        (kept,) = database.execute(
+            "SELECT entries FROM functions WHERE name LIKE '%bounded%'"
+        ).fetchone()
+        database.close()
+    report.at_most("bounds_500_entries", kept, 525)
+    report.seconds("bounds_longest_wait", bounded[-1] - bounded[count // 2], 0.005)
+    report.seconds("puts_p999", plain[count * 999 // 1000], 0.001)
+
+
 def writers_killed(report: Report, door: Door, small: bool) -> None:
     """Writers are killed at random moments: nothing that was stored is lost."""
     kills, lost, wrong = 50 if small else 1000, 0, 0
@@ -157,6 +174,11 @@ def bit_flips_in_files(report: Report, door: Door, small: bool) -> None:
 def filled(here: Place, door: Door, count: int) -> pathlib.Path:
     """Store so many entries, and return the database, which nobody has open."""
     here.worker(door.command(), "inserts", 0, count).say().told()
+    return database_of(here)
+
+
+def database_of(here: Place) -> pathlib.Path:
+    """Return the database, of which there is one."""
     (database,) = here.folder.rglob("c*.db")
     return database
 

@@ -14,18 +14,21 @@ from __future__ import annotations
 
 import argparse
 import collections
+import json
 import os
 import pathlib
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
 
 import lives
 import losses
+import powercut
 import together
 from harness import Door, Report, WrongError
 
@@ -41,12 +44,14 @@ TRIALS: dict[Trial, tuple[str, ...]] = {
     together.woken: ("python", "cpp"),
     together.unstorable: ("python", "cpp"),
     together.throws: ("python", "cpp"),
+    losses.bounds: ("python",),
     losses.inserts: ("python", "cpp", "both"),
     losses.writers_killed: ("python", "cpp"),
     losses.makers_killed: ("python", "cpp"),
     losses.bit_flips_in_entries: ("python", "cpp"),
     losses.bit_flips_in_columns: ("python", "cpp"),
     losses.bit_flips_in_files: ("python", "cpp"),
+    powercut.power_cuts: ("python",),
     lives.forks: ("python", "cpp"),
     lives.forks_inside: ("python", "cpp"),
     lives.pools: ("python",),
@@ -81,11 +86,29 @@ def model(report: Report, build: pathlib.Path) -> None:
     report.exactly("model_all_faults", "[  PASSED  ] 1 test" in done.stdout, True)
 
 
+def coherence(report: Report, build: pathlib.Path, small: bool) -> None:
+    """Hold each read against every finished store and clear and every earlier read."""
+    reads = 20_000_000 if small else 1_000_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [build / "tests/trials/trials_coherence", folder, str(reads), "900"],
+            capture_output=True,
+            text=True,
+        )
+    told = json.loads(done.stdout) if done.returncode in (0, 1) else {}
+    report.exactly("coherence_done", bool(told), True)
+    if told:
+        # A violation ends it, and so it may have read less.
+        report.exactly("coherence_all_read", told["reads"] >= reads, True)
+        for wrong in ("older", "missing", "restless"):
+            report.exactly(f"coherence_{reads}_reads_{wrong}", told[wrong], 0)
+
+
 def main() -> int:
     """Run the trials."""
     # A shell that runs this in the background ignores Ctrl-C, for workers as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    names = [trial.__name__ for trial in TRIALS] + ["model"]
+    names = [trial.__name__ for trial in TRIALS] + ["coherence", "model"]
     parser = argparse.ArgumentParser(description="Races, kills and forks, counted.")
     parser.add_argument("results", type=pathlib.Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
@@ -104,6 +127,7 @@ def main() -> int:
     random.seed(seed)
     print(f"trials, {'small' if arguments.small else 'full'} counts, seed {seed}")
 
+    os.environ["TRIALS_BUILD"] = str(arguments.build.resolve())
     begin = time.monotonic()
     report = Report(arguments.results)
     took = collections.Counter[str]()
@@ -123,6 +147,11 @@ def main() -> int:
                 report.failed(trial.__name__)
                 traceback.print_exc()
             took[trial.__name__] += time.monotonic() - since
+    if "coherence" in chosen:
+        report.prefix = ""
+        since = time.monotonic()
+        coherence(report, arguments.build.resolve(), arguments.small)
+        took["coherence"] += time.monotonic() - since
     if "model" in chosen:
         report.prefix = ""
         model(report, arguments.build.resolve())

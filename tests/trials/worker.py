@@ -80,6 +80,12 @@ def insert(key: int) -> str:
     return value_of(key)
 
 
+@cachier(name="trial.bounded", backend=BACKEND, max_entries=500)
+def bounded(key: int) -> str:
+    """Give the same, of which few are kept."""
+    return value_of(key)
+
+
 within = threading.local()
 
 
@@ -208,6 +214,18 @@ def inserts(first: str, count: str) -> None:
     for key in range(int(first), int(first) + int(count)):
         insert(key)
         tell(stored=key)
+
+
+def puts(count: str) -> None:
+    """Say how long calls take that store, without bounds and within."""
+    sys.stdin.readline()
+    for function in (insert, bounded):
+        took = []
+        for key in range(int(count)):
+            begin = time.perf_counter()
+            function(key)
+            took.append(time.perf_counter() - begin)
+        tell(name=function.__name__, took=sorted(took))
 
 
 def check() -> None:
@@ -350,6 +368,7 @@ TRIALS: dict[str, Callable[..., None]] = {
         failing,
         serve,
         inserts,
+        puts,
         check,
         asks,
         recursion,

@@ -1,3 +1,4 @@
+#include "backends/local/removal.hpp"
 #include "backends/local/store.hpp"
 #include "platform/clock.hpp"
 
@@ -34,121 +35,6 @@ Result<std::int64_t> number_of(Connection& connection, Sql which, Range range,
   return run.is_null(0) ? 0 : run.number(0);
 }
 
-/// What a walk sees of a row.
-struct Seen {
-  std::int64_t row;
-  std::int64_t version;
-  std::int64_t stored_at;
-  Digest digest;
-  bool live;   ///< of its function's present epoch
-  bool apart;  ///< has a value file
-
-  [[nodiscard]] ValueFile file() const noexcept {
-    return {row, static_cast<std::uint64_t>(version)};
-  }
-};
-
-Result<std::vector<Seen>> walk(Site& site, Range range, Deadline deadline) {
-  auto lease = site.pool().lend(deadline);
-  if (!lease) return lease.error();
-  Run run(**lease, Sql::walk);
-  run.bind(1, range.first - 1).bind(2, range.last).bind(3, kBatch);
-  std::vector<Seen> rows;
-  int result = run.step();
-  for (; result == SQLITE_ROW; result = run.step()) {
-    rows.push_back({run.number(0), run.number(1), run.number(2),
-                    digest_of(run.bytes(3)).value_or(Digest{}), run.number(4) != 0,
-                    (run.number(5) & kFlagApart) != 0});
-  }
-  if (result == SQLITE_DONE) return rows;
-  lease->discard();
-  return sqlite_error((*lease)->handle(), result, kCannotClear);
-}
-
-/// Rows to be removed without disturbing anybody who computes one of them: where the
-/// claim is free it is held meanwhile, where it is not a tombstone keeps the version.
-class StaleBatch {
- public:
-  explicit StaleBatch(Site& site) noexcept : site_(site) {}
-  StaleBatch(const StaleBatch&) = delete;
-  StaleBatch& operator=(const StaleBatch&) = delete;
-  ~StaleBatch() {
-    for (const One& one : rows_) {
-      if (one.serial == 0) continue;
-      site_.claims().end(one.seen.digest, one.serial);
-      site_.table().wake(slot_of(one.seen.digest));
-    }
-  }
-
-  std::optional<Error> add(const Seen& seen, Deadline deadline) {
-    One one{seen, 0, Sql::remove};
-    rows_.reserve(rows_.size() + 1);
-    if (seen.live) {
-      const auto function = function_of(seen.row >> kDigestBits, deadline);
-      if (!function) return function.error();
-      one.serial =
-          site_.claims()
-              .take(seen.digest, site_.table().claim_generation(**function).load())
-              .serial;
-      if (one.serial == 0) {
-        if (seen.stored_at == 0) return std::nullopt;  // a tombstone already
-        one.how = Sql::bury;
-      }
-    }
-    rows_.push_back(one);
-    return std::nullopt;
-  }
-
-  /// How many entries it has removed: neither tombstones nor what was cleared before.
-  Result<std::uint64_t> remove(Deadline deadline) {
-    std::uint64_t removed = 0;
-    if (rows_.empty()) return removed;
-    std::vector<ValueFile> files;
-    auto transaction = Transaction::begin(site_, deadline);
-    if (!transaction) return transaction.error();
-    for (const One& one : rows_) {
-      Run run(transaction->connection(), one.how);
-      run.bind(1, one.seen.row).bind(2, one.seen.version);
-      if (run.step() != SQLITE_DONE)
-        return transaction->fail(run.result(), kCannotClear);
-      const bool gone = sqlite3_changes(transaction->connection().handle()) > 0;
-      if (gone && one.seen.live && one.seen.stored_at != 0) ++removed;
-      if (gone && one.seen.apart) files.push_back(one.seen.file());
-    }
-    if (auto error = transaction->commit(kAllSlots)) return *error;
-    site_.value_files().remove(files);
-    return removed;
-  }
-
- private:
-  struct One {
-    Seen seen;
-    std::uint64_t serial;  ///< of the claim; 0: none
-    Sql how;
-  };
-
-  Result<const Function*> function_of(std::int64_t number, Deadline deadline) {
-    if (function_ != nullptr && number_ == number) return function_;
-    auto lease = site_.pool().lend(deadline);
-    if (!lease) return lease.error();
-    Run run(**lease, Sql::name_function);
-    run.bind(1, number);
-    if (const int result = run.step(); result != SQLITE_ROW)
-      return sqlite_error((*lease)->handle(),
-                          result == SQLITE_DONE ? SQLITE_CORRUPT : result,
-                          kCannotClear);
-    number_ = number;
-    function_ = &Function::intern(run.text(0));
-    return function_;
-  }
-
-  Site& site_;
-  std::vector<One> rows_;
-  // The last one asked for: rows of one function are neighbours.
-  std::int64_t number_ = 0;
-  const Function* function_ = nullptr;
-};
-
 }  // namespace
 
 Result<std::uint64_t> LocalStore::clear(const Filter& filter, Clear what,
@@ -183,6 +69,7 @@ Result<std::uint64_t> LocalStore::clear_entries(Site& site, const Filter& filter
     if (!transaction) return transaction.error();
     Connection& connection = transaction->connection();
     Range functions{0, kMaxFunction};
+    std::int64_t counted = 0;
     if (filter.function != nullptr) {
       auto function = find_function(connection, *filter.function);
       if (!function) return function.error();
@@ -194,8 +81,11 @@ Result<std::uint64_t> LocalStore::clear_entries(Site& site, const Filter& filter
         function->number = *number;
       }
       functions = {function->number, function->number};
+      counted = function->number;
       range = rows_of(function->number);
     }
+    const auto before = read_counts(connection, counted);
+    if (!before) return before.error();
     {
       Run raise(connection, Sql::raise_epochs);
       raise.bind(1, functions.first).bind(2, functions.last);
@@ -208,11 +98,19 @@ Result<std::uint64_t> LocalStore::clear_entries(Site& site, const Filter& filter
       carry.bind(3, filter.stored_before->time_since_epoch().count());
       if (carry.step() != SQLITE_DONE)
         return transaction->fail(carry.result(), kCannotClear);
+      Run recount(connection, Sql::recount);
+      recount.bind(1, functions.first).bind(2, functions.last);
+      if (recount.step() != SQLITE_DONE)
+        return transaction->fail(recount.result(), kCannotClear);
     }
-    // Counted where nobody can store, as the number is to be exact.
-    const auto count = number_of(connection, Sql::count_cleared, range);
-    if (!count) return count.error();
-    removed = static_cast<std::uint64_t>(*count);
+    {
+      Run sum(connection, Sql::sum_counts);
+      if (sum.step() != SQLITE_DONE)
+        return transaction->fail(sum.result(), kCannotClear);
+    }
+    const auto after = read_counts(connection, counted);
+    if (!after) return after.error();
+    removed = static_cast<std::uint64_t>(before->entries - after->entries);
     if (auto error = transaction->commit(kAllSlots)) return *error;
   }
   // From here on all of it is gone for readers; the rest is tidying.
@@ -281,18 +179,18 @@ Result<std::uint64_t> LocalStore::clear_stale(Site& site, const Filter& filter,
   }
   std::uint64_t removed = 0;
   for (;;) {
-    const auto rows = walk(site, range, deadline);
+    const auto rows = walk(site, range, kBatch, deadline);
     if (!rows) return rows.error();
     if (rows->empty()) return removed;
-    StaleBatch batch(site);
-    for (const Seen& one : *rows) {
+    Removal batch(site, rows->size());
+    for (const SeenRow& one : *rows) {
       if (!one.live || one.stored_at < limit) {
         if (auto error = batch.add(one, deadline)) return *error;
       }
     }
-    const auto count = batch.remove(deadline);
-    if (!count) return count.error();
-    removed += *count;
+    const auto gone = batch.remove(kAllSlots, deadline);
+    if (!gone) return gone.error();
+    removed += static_cast<std::uint64_t>(gone->entries);
     if (site.wants_checkpoint()) platform::request_chore(*this);
     if (rows->back().row == range.last) return removed;
     range.first = rows->back().row + 1;

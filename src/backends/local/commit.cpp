@@ -7,10 +7,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <new>
 
 namespace cachier::local {
 namespace {
+
+/// How long a put waits for its turn after one that has waited in vain, and how long
+/// that one waited at least.
+constexpr auto kPatienceIfStalled = std::chrono::milliseconds(50);
+constexpr auto kInVain = std::chrono::milliseconds(500);
 
 constexpr char kCannotStore[] = "cannot store in the cache's database";
 
@@ -22,7 +28,9 @@ Version version_of(std::uint64_t word) noexcept { return Version{{word, 0, 0}}; 
 struct LocalStore::State {
   FunctionRow function;
   Version version;
-  std::optional<ValueFile> file;  ///< of the row that will be replaced
+  // Of the row that will be replaced.
+  std::optional<ValueFile> file;
+  Counts counts;
 };
 
 Result<Version> LocalStore::commit(const Id& id, const Change& change,
@@ -32,7 +40,7 @@ Result<Version> LocalStore::commit(const Id& id, const Change& change,
       case Change::Kind::put:
         return put(id, change, deadline);
       case Change::Kind::release:
-        return release(id, change);
+        return release(id, change, deadline);
       case Change::Kind::renew:
         return Error(ErrorCode::unsupported, "cannot renew a claim of the local store",
                      "its claims have no lease: they last as long as their process");
@@ -54,9 +62,20 @@ Result<Version> LocalStore::put(const Id& id, const Change& change, Deadline dea
   // Of a claim that is not held in this process, a parent's for one, nothing may come.
   if (change.token && !sites_.holder_of(id.digest, change.token->serial))
     return ErrorCode::claim_lost;
+  // Where the last one waited in vain for its turn, somebody may have been stopped in
+  // mid-write, and each call would wait as long.
+  const auto begun = std::chrono::steady_clock::now();
+  if (stalled_.load(std::memory_order_relaxed))
+    deadline = std::min(deadline, begun + kPatienceIfStalled);
   auto answer =
       in_site(Check::now, deadline, [&](const Sites::Pointer& site) -> Result<Version> {
         auto version = write(*site, id, change, deadline);
+        if (version) {
+          stalled_.store(false, std::memory_order_relaxed);
+        } else if (version.error() == ErrorCode::deadline_exceeded &&
+                   std::chrono::steady_clock::now() - begun >= kInVain) {
+          stalled_.store(true, std::memory_order_relaxed);
+        }
         if (version && end_claim(id, change) != site)
           site->table().wake(slot_of(id.digest));
         const bool first_file = version &&
@@ -123,6 +142,8 @@ Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change
       if (run.number(2) != 0) state.version = version_of(version);
       if ((run.number(3) & kFlagApart) != 0)
         state.file = {row_of(state.function.number, id.digest), version};
+      if (run.number(2) != 0 && run.number(4) != 0)
+        state.counts = Counts::of_entry(run.number(5));
     }
   }
 
@@ -165,25 +186,57 @@ Result<Version> LocalStore::write(Site& site, const Id& id, const Change& change
     }
     if (run.step() != SQLITE_DONE) return transaction->fail(run.result(), kCannotStore);
   }
+  Counts change_of_counts;
+  if (puts)
+    change_of_counts =
+        Counts::of_entry(static_cast<std::int64_t>(change.value.bytes().size()));
+  change_of_counts -= state.counts;
+  if (auto error = account(*transaction, state.function.number, change_of_counts))
+    return *error;
+  const auto excess = puts ? excess_of(connection, *id.function, state.function.number)
+                           : Result<Excess>(Excess::none);
+  if (!excess) return excess.error();
   if (auto error = transaction->commit(slot_of(id.digest))) return *error;
   if (file) file->keep();
   if (state.file) site.value_files().remove(*state.file);
   site.functions().remember(*id.function, state.function.number);
   site.table().forget_outcome(id.digest);
+  if (puts) site.table().mark(id.digest);
+  if (*excess != Excess::none) make_room(site, *excess, deadline);
   return version;
 }
 
-Result<Version> LocalStore::release(const Id& id, const Change& change) noexcept {
-  if (!change.token) return ErrorCode::claim_lost;
+Result<Version> LocalStore::release(const Id& id, const Change& change,
+                                    Deadline deadline) {
+  if (!change.token)
+    return Error(ErrorCode::invalid_argument, "cannot release a claim",
+                 "a release needs a token");
   const auto holder = sites_.holder_of(id.digest, change.token->serial);
   if (holder == nullptr) return ErrorCode::claim_lost;
-  if (change.outcome != Outcome::none) {
-    holder->table().set_outcome(id.digest, change.outcome, platform::wall_now());
-  } else {
+  if (change.outcome == Outcome::none ||
+      !publish_outcome(*holder, id, change, deadline))
     holder->table().forget_outcome(id.digest);
-  }
   end_claim(id, change);
   return change.token->basis.version;
+}
+
+bool LocalStore::publish_outcome(Site& site, const Id& id, const Change& change,
+                                 Deadline deadline) noexcept {
+  constexpr int kTries = 4;
+  const auto& counter = site.table().counter(slot_of(id.digest));
+  for (int tried = 0; tried < kTries; ++tried) {
+    const std::uint64_t counted = counter.load();
+    try {
+      const auto now = basis_now(site, id, deadline);
+      if (!now || *now != change.token->basis) return false;
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    site.table().set_outcome(id.digest, change.outcome, platform::wall_now());
+    // Whoever changes the entry raises the counter and forgets the outcome after that.
+    if (counter.load() == counted) return true;
+  }
+  return false;
 }
 
 Sites::Pointer LocalStore::end_claim(const Id& id, const Change& change) noexcept {

@@ -1,5 +1,6 @@
 #include <cachier/envelope.hpp>
 
+#include "backends/local/protocol.hpp"
 #include "backends/local/store.hpp"
 #include "platform/clock.hpp"
 
@@ -38,7 +39,9 @@ struct LocalStore::Row {
   std::optional<ValueFile> apart;         ///< where it is yet to be read
 };
 
-Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline deadline) {
+Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id,
+                                         [[maybe_unused]] std::uint64_t& counter,
+                                         Deadline deadline) {
   auto lease = site.pool().lend(deadline);
   if (!lease) return lease.error();
   Connection& connection = **lease;
@@ -56,6 +59,13 @@ Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline dead
     }
     number = found->number;
     site.functions().remember(*id.function, number);
+  }
+  [[maybe_unused]] std::optional<Run> open;
+  if constexpr (Protocol::kCountsInOpenSnapshot) {
+    open.emplace(connection, Sql::find_function);
+    open->bind(1, std::string_view(id.function->id())).step();
+    Protocol::at(Protocol::Point::snapshot_open);
+    counter = site.table().counter(slot_of(id.digest)).load();
   }
   Run run(connection, Sql::read_entry);
   run.bind(1, number).bind(2, row_of(number, id.digest));
@@ -80,11 +90,19 @@ Result<LocalStore::Row> LocalStore::read(Site& site, const Id& id, Deadline dead
   return row;
 }
 
+Result<Basis> LocalStore::basis_now(Site& site, const Id& id, Deadline deadline) {
+  std::uint64_t counter = 0;
+  const auto row = read(site, id, counter, deadline);
+  if (!row) return row.error();
+  return row->basis;
+}
+
 Result<LocalStore::Row> LocalStore::read_all(Site& site, const Id& id,
+                                             std::uint64_t& counter,
                                              Deadline deadline) {
   constexpr int kTries = 8;
   for (int tried = 1;; ++tried) {
-    auto row = read(site, id, deadline);
+    auto row = read(site, id, counter, deadline);
     if (!row || !row->apart) return row;
     auto opened = site.value_files().open(*row->apart);
     if (!opened) return opened.error();
@@ -138,28 +156,30 @@ Result<Look> LocalStore::look(const Id& id, const Ask& ask,
 }
 
 std::optional<Entry> LocalStore::recall(const Id& id, const Ask& ask) noexcept {
-  const auto site = known_site();
-  if (!site) return std::nullopt;
   Look look;
-  const std::uint64_t counted = site->table().counter(slot_of(id.digest)).load();
-  if (!find_near(*site, id, ask, counted, look)) return std::nullopt;
+  if (is_check_due() || !find_near(id, ask, look)) return std::nullopt;
   return std::move(look.entry);
 }
 
-bool LocalStore::find_near(Site& site, const Id& id, const Ask& ask,
-                           std::uint64_t counter, Look& look) noexcept {
-  // Without a shared table nobody tells what others write.
-  if (!site.table().is_shared() || ask.max_age <= Duration::zero()) return false;
-  auto found = site.near_cache().find(id, counter);
-  if (!found || (found->entry.value.is_none() && !ask.allow_none) ||
-      ask.unreadable == found->entry.version)
-    return false;
+bool LocalStore::copy_fresh(const Id& id, const Ask& ask, const std::type_info& type,
+                            void* to, std::size_t size) noexcept {
+  if (is_check_due() || ask.max_age <= Duration::zero()) return false;
+  return sites_.near_cache().copy(id, ask, type, to, size);
+}
+
+void LocalStore::keep_copy(const Id& id, const Version& version,
+                           const std::type_info& type, const void* from,
+                           std::size_t size) noexcept {
+  sites_.near_cache().add_copy(id, version, type, from, size);
+}
+
+bool LocalStore::find_near(const Id& id, const Ask& ask, Look& look) noexcept {
+  if (ask.max_age <= Duration::zero()) return false;
+  auto found = sites_.near_cache().find(id, ask);
+  if (!found) return false;
   const FileBytes* const file = found->entry.value.file();
   if (file != nullptr && !file->is_unchanged()) return false;
-  if (ask.max_age != kNoLimit) {
-    look.now = platform::wall_now();
-    if (!is_fresh(found->entry.stored_at, look.now, ask.max_age)) return false;
-  }
+  look.now = found->now;
   look.token.basis = {found->epoch, found->entry.version};
   look.entry = std::move(found->entry);
   look.fresh = true;
@@ -171,12 +191,18 @@ std::optional<Error> LocalStore::read_and_judge(Site& site, const Id& id,
                                                 Look& look,
                                                 Deadline deadline) noexcept {
   try {
-    const auto row = read_all(site, id, deadline);
+    const auto row = read_all(site, id, counter, deadline);
     if (!row) return row.error();
+    Protocol::at(Protocol::Point::row_read);
+    if constexpr (!Protocol::kCountsBeforeReading)
+      counter = site.table().counter(slot_of(id.digest)).load();
     look.now = platform::wall_now();
     judge(*row, id, ask, look);
-    if (look.entry)
-      site.near_cache().remember(id, counter, row->basis.epoch, *look.entry);
+    if (look.entry) {
+      site.table().mark(id.digest);
+      sites_.near_cache().remember(site.table(), id, counter, row->basis.epoch,
+                                   *look.entry);
+    }
     return std::nullopt;
   } catch (const std::bad_alloc&) {
     return out_of_memory();
@@ -188,7 +214,7 @@ Result<Look> LocalStore::look_in(Site& site, const Id& id, const Ask& ask,
   const auto& counter = site.table().counter(slot_of(id.digest));
   const std::uint64_t counted = counter.load();
   Look look;
-  if (find_near(site, id, ask, counted, look)) return look;
+  if (find_near(id, ask, look)) return look;
   if (auto error = read_and_judge(site, id, ask, counted, look, deadline))
     return *error;
   if (look.fresh || !ask.claim) return look;

@@ -38,9 +38,10 @@ Result<Lease> Pool::lend(Deadline deadline) {
     const bool late = std::chrono::steady_clock::now() >= deadline;
     const std::lock_guard hold(lock_);
     --waiting_;
-    // Not if one has come back just now: the wake-up for it may have been this one.
-    // What is idle while a fork waits is lent to nobody.
-    if (late && (idle_.empty() || hurry_.load(std::memory_order_relaxed)))
+    // Not if one has come back just now, or has made room for a new one: the wake-up
+    // for it may have been this one. While a fork waits nobody is lent any.
+    const bool none = idle_.empty() && lent_ >= kMost;
+    if (late && (none || hurry_.load(std::memory_order_relaxed)))
       return Error(ErrorCode::deadline_exceeded, "the cache's database was busy",
                    "all connections of this process were in use", "try again");
   }

@@ -203,7 +203,7 @@ class Heir {
     }
     if (run.step() != SQLITE_DONE) return transaction.fail(run.result(), kCannotSave);
     ++counted.saved;
-    return std::nullopt;
+    return account(transaction, here->number, Counts::of_entry(row.size));
   }
 
   static Error transaction_error(const Query& query) {

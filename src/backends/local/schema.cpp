@@ -23,7 +23,7 @@ constexpr char kSchema[] =
     "PRAGMA mmap_size=0; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF;"
     "BEGIN;"
     "CREATE TABLE functions(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
-    " epoch INTEGER NOT NULL);"
+    " epoch INTEGER NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL);"
     "CREATE TABLE entries(id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL,"
     " version INTEGER NOT NULL, stored_at INTEGER NOT NULL, flags INTEGER NOT NULL,"
     " size INTEGER NOT NULL, used_at INTEGER NOT NULL, digest BLOB NOT NULL,"
@@ -48,7 +48,7 @@ std::optional<Error> fill(const std::string& path) {
   const std::string sql =
       kSchema +
       ("INSERT INTO functions VALUES(0, '', " + std::to_string(first_epoch())) +
-      "); PRAGMA application_id=" + std::to_string(kApplicationId) +
+      ", 0, 0); PRAGMA application_id=" + std::to_string(kApplicationId) +
       "; PRAGMA user_version=" + std::to_string(kUserVersion) +
       "; COMMIT; PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL";
   if (result == SQLITE_OK)

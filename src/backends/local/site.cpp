@@ -58,10 +58,10 @@ void FunctionRows::remember(const Function& function, std::int64_t row) noexcept
 }
 
 Result<std::unique_ptr<Site>> Site::open(
-    const std::string& folder, std::size_t near_cache_bytes, Deadline deadline,
+    const std::string& folder, Deadline deadline,
     const std::vector<platform::Identity>& abandoned) {
   if (auto ours = platform::make_private_directory(folder); !ours) return ours.error();
-  std::unique_ptr<Site> site(new Site(folder, near_cache_bytes));
+  std::unique_ptr<Site> site(new Site(folder));
   site->read_only_ = site->guard_.open(folder + "/locks");
   if (auto error = site->open_table(deadline)) return *error;
   auto error = site->open_database(deadline, abandoned);
@@ -188,6 +188,14 @@ bool Site::is_in_place() const noexcept {
          (!guard_.is_open() || guard_.has_name());
 }
 
+std::uint64_t Site::log_bytes() const noexcept {
+  // Before anything was written here it is no affair of this process.
+  if (log_frames() == 0) return 0;
+  std::error_code error;
+  const auto size = std::filesystem::file_size(database_path_ + "-wal", error);
+  return error ? 0 : size;
+}
+
 void Site::note_log(int frames) noexcept {
   log_frames_.store(frames, std::memory_order_relaxed);
   // Fewer than there were: a writer has begun the log anew.
@@ -205,7 +213,6 @@ bool Site::wants_checkpoint() const noexcept {
 }
 
 void Site::before_fork() noexcept {
-  near_cache_.before_fork();
   claims_.before_fork();
   guard_.before_fork();
 }
@@ -213,13 +220,11 @@ void Site::before_fork() noexcept {
 void Site::after_fork_in_parent() noexcept {
   guard_.after_fork_in_parent();
   claims_.after_fork_in_parent();
-  near_cache_.after_fork();
 }
 
 void Site::after_fork_in_child() noexcept {
   guard_.after_fork_in_child();
   claims_.after_fork_in_child();
-  near_cache_.after_fork();
 }
 
 }  // namespace cachier::local

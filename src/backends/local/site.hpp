@@ -6,12 +6,11 @@
 #include <cachier/entry.hpp>
 #include <cachier/error.hpp>
 
-#include "backends/local/claims.hpp"
 #include "backends/local/guard.hpp"
-#include "backends/local/near_cache.hpp"
 #include "backends/local/pool.hpp"
 #include "backends/local/table.hpp"
 #include "backends/local/value_files.hpp"
+#include "backends/shared/claims.hpp"
 #include "platform/file.hpp"
 
 #include <array>
@@ -23,6 +22,8 @@
 #include <vector>
 
 namespace cachier::local {
+
+using shared::Claims;
 
 /// Which rows of `functions` this process's functions are. Thread-safe.
 class FunctionRows {
@@ -44,7 +45,7 @@ class Site {
   /// what is there can still be read, and `read_only` says why.
   /// Never opens a database that is among `abandoned`: an error.
   static Result<std::unique_ptr<Site>> open(
-      const std::string& folder, std::size_t near_cache_bytes, Deadline deadline,
+      const std::string& folder, Deadline deadline,
       const std::vector<platform::Identity>& abandoned);
 
   /// Why nothing can be stored here.
@@ -58,6 +59,7 @@ class Site {
   [[nodiscard]] bool is_of_generation_in_use() const noexcept {
     return table_.generation().load() == generation_;
   }
+  [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
   /// For a database that answered that it is damaged: begins a new one beside it, of
   /// the next generation, if it is damaged indeed. True: another is in use now, made
   /// here or by somebody else. False: nothing is wrong with it.
@@ -69,6 +71,9 @@ class Site {
   [[nodiscard]] int log_frames() const noexcept {
     return log_frames_.load(std::memory_order_relaxed);
   }
+  /// The size of the log's file, which may have begun anew and still be as long as it
+  /// was.
+  [[nodiscard]] std::uint64_t log_bytes() const noexcept;
   void note_log(int frames) noexcept;
   void note_checkpoint(int frames) noexcept;
   /// Whether the log has grown enough since the last checkpoint for another.
@@ -96,7 +101,6 @@ class Site {
   [[nodiscard]] Guard& guard() noexcept { return guard_; }
   [[nodiscard]] Pool& pool() noexcept { return *pool_; }
   [[nodiscard]] FunctionRows& functions() noexcept { return functions_; }
-  [[nodiscard]] NearCache& near_cache() noexcept { return near_cache_; }
   [[nodiscard]] const ValueFiles& value_files() const noexcept { return *value_files_; }
 
   /// Around a fork; the pool has handlers of its own.
@@ -105,8 +109,7 @@ class Site {
   void after_fork_in_child() noexcept;
 
  private:
-  Site(std::string folder, std::size_t near_cache_bytes)
-      : folder_(std::move(folder)), claims_(folder_), near_cache_(near_cache_bytes) {}
+  explicit Site(std::string folder) : folder_(std::move(folder)), claims_(folder_) {}
 
   Result<Table> open_or_make_table(Deadline deadline);
   std::optional<Error> open_table(Deadline deadline);
@@ -123,7 +126,6 @@ class Site {
   Guard guard_;
   Claims claims_;
   FunctionRows functions_;
-  NearCache near_cache_;
   std::atomic<int> log_frames_{0};
   std::atomic<int> frames_at_checkpoint_{0};
   std::atomic<unsigned> next_to_collect_{0};

@@ -25,12 +25,17 @@ Sites::Pointer Sites::holder_of(const Digest& digest, std::uint64_t serial) noex
 
 void Sites::replace(Pointer next) {
   Pointer last;
+  const Site* const now = next.get();
   {
     const std::lock_guard hold(lock_);
     prepared_.reserve(known_.size() + 1);  // forks allocate nothing
     if (next) known_.push_back(next);
     last = std::exchange(current_, std::move(next));
   }
+  // Without a shared table nobody tells what others write.
+  const bool remembers = now != nullptr && now->table().is_shared();
+  near_cache_.serve(remembers ? &now->table() : nullptr,
+                    remembers ? now->generation() : 0);
   if (last) last->pool().retire();
   last = nullptr;
   close_unused();
@@ -53,17 +58,27 @@ void Sites::close_unused() noexcept {
 }
 
 void Sites::before_fork(Deadline deadline) noexcept {
+  std::vector<Pointer> walked;
   {
     const std::lock_guard hold(lock_);
     prepared_ = known_;
+    walked.swap(prepared_);
   }
-  // Whoever has a connection may need our lock before he gives it back.
-  for (const Pointer& one : prepared_) one->pool().before_fork(deadline);
+  // Whoever has a connection may need our lock before he gives it back. Meanwhile
+  // `replace` may make room in `prepared_`.
+  for (const Pointer& one : walked) one->pool().before_fork(deadline);
   lock_.lock();
+  if (prepared_.capacity() > walked.capacity()) {
+    prepared_ = walked;
+  } else {
+    prepared_.swap(walked);
+  }
   for (const Pointer& one : prepared_) one->before_fork();
+  near_cache_.before_fork();
 }
 
 void Sites::after_fork_in_parent() noexcept {
+  near_cache_.after_fork();
   for (const Pointer& one : prepared_) {
     one->after_fork_in_parent();
     one->pool().after_fork_in_parent();
@@ -73,6 +88,8 @@ void Sites::after_fork_in_parent() noexcept {
 }
 
 std::vector<platform::Identity> Sites::after_fork_in_child() noexcept {
+  near_cache_.after_fork();
+  near_cache_.serve(nullptr, 0);
   std::vector<platform::Identity> abandoned;
   for (const Pointer& one : prepared_) {
     one->after_fork_in_child();

@@ -1,8 +1,9 @@
 #pragma once
 
-/// What a store has open: the site in use, and those before it that still count, for a
-/// claim that they hold or for whoever is inside.
+/// What a store has open: the site in use, what is remembered of it, and those before
+/// it that still count, for a claim that they hold or for whoever is inside.
 
+#include "backends/local/near_cache.hpp"
 #include "backends/local/site.hpp"
 #include "platform/lock.hpp"
 
@@ -17,23 +18,27 @@ class Sites {
  public:
   using Pointer = std::shared_ptr<Site>;
 
-  Sites() = default;
+  explicit Sites(std::size_t near_cache_bytes) noexcept
+      : near_cache_(near_cache_bytes) {}
   Sites(const Sites&) = delete;
   Sites& operator=(const Sites&) = delete;
   ~Sites();
 
   /// Null: none is open.
   [[nodiscard]] Pointer current() noexcept;
+  /// What is remembered of the current one.
+  [[nodiscard]] NearCache& near_cache() noexcept { return near_cache_; }
   /// The site that holds this claim; null: none does.
   [[nodiscard]] Pointer holder_of(const Digest& digest, std::uint64_t serial) noexcept;
 
   /// `next` (or none) is the current one from here on. Whoever is inside the last one
-  /// finishes there.
+  /// finishes there. For one thread at a time.
   void replace(Pointer next);
   /// Closes those that are not current and of no use to anybody.
   void close_unused() noexcept;
 
-  /// Around a fork. Precondition of the first: nobody calls `replace` until after it.
+  /// Around a fork. Nobody should call `replace` between: what it adds meanwhile is
+  /// left alone in the child.
   void before_fork(Deadline deadline) noexcept;
   void after_fork_in_parent() noexcept;
   /// Afterwards there is no current one. Gives the databases that must not be opened
@@ -41,6 +46,7 @@ class Sites {
   [[nodiscard]] std::vector<platform::Identity> after_fork_in_child() noexcept;
 
  private:
+  NearCache near_cache_;
   platform::Lock lock_;
   Pointer current_;
   std::vector<Pointer> known_;     // oldest first, the current one is the last

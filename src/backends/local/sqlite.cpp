@@ -17,31 +17,45 @@ constexpr const char* kStatements[] = {
     "ROLLBACK",
     "SELECT id, epoch FROM functions WHERE name IN ('', ?1) ORDER BY id",
     "SELECT name FROM functions WHERE id = ?1",
-    "INSERT INTO functions(name, epoch) VALUES(?1, ?2)",
+    "INSERT INTO functions(name, epoch, entries, bytes) VALUES(?1, ?2, 0, 0)",
     "SELECT f.epoch, e.version, e.stored_at, e.flags, e.envelope FROM functions f "
     "LEFT JOIN entries e ON e.id = ?2 AND e.epoch = f.epoch WHERE f.id = ?1",
-    "SELECT f.epoch, e.version, e.epoch = f.epoch, e.flags FROM functions f "
+    "SELECT f.epoch, e.version, e.epoch = f.epoch, e.flags, "
+    "e.stored_at, e.size FROM functions f "
     "LEFT JOIN entries e ON e.id = ?2 WHERE f.id = ?1",
     "INSERT OR REPLACE INTO entries"
     "(id, epoch, version, stored_at, flags, size, used_at, digest, envelope) "
     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8)",
-    "UPDATE functions SET epoch = epoch + 1 WHERE id BETWEEN ?1 AND ?2",
-    "UPDATE entries SET epoch = epoch + 1 WHERE id BETWEEN ?1 AND ?2 "
-    "AND stored_at >= ?3 AND stored_at > 0 "
-    "AND epoch = (SELECT epoch FROM functions WHERE id = entries.id >> 44) - 1",
-    "SELECT count(*) FROM entries WHERE id BETWEEN ?1 AND ?2 AND stored_at > 0 "
-    "AND epoch = (SELECT epoch FROM functions WHERE id = entries.id >> 44) - 1",
+    "UPDATE functions SET entries = entries + ?2, bytes = bytes + ?3 "
+    "WHERE id IN (0, ?1)",
+    // Never again a multiple of 1,024, as the first one is.
+    "UPDATE functions SET epoch = epoch + 1 + (epoch % 1024 = 1023), "
+    "entries = 0, bytes = 0 "
+    "WHERE id BETWEEN ?1 AND ?2",
+    "UPDATE entries SET epoch = (SELECT epoch FROM functions WHERE id = entries.id >> 44) "
+    "WHERE id BETWEEN ?1 AND ?2 AND stored_at >= ?3 AND stored_at > 0 AND epoch BETWEEN "
+    "(SELECT epoch - 1 - (epoch % 1024 = 1) FROM functions WHERE id = entries.id >> 44) "
+    "AND (SELECT epoch - 1 FROM functions WHERE id = entries.id >> 44)",
+    "UPDATE functions SET (entries, bytes) = (SELECT count(*), "
+    "coalesce(sum(size + 256), 0) FROM entries WHERE stored_at > 0 "
+    "AND id BETWEEN functions.id << 44 AND (functions.id + 1 << 44) - 1 "
+    "AND epoch = functions.epoch) WHERE id BETWEEN ?1 AND ?2 AND id > 0",
+    "UPDATE functions SET (entries, bytes) = (SELECT coalesce(sum(entries), 0), "
+    "coalesce(sum(bytes), 0) FROM functions WHERE id > 0) WHERE id = 0",
+    "SELECT entries, bytes FROM functions WHERE id = ?1",
     "SELECT max(id) FROM "
     "(SELECT id FROM entries WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3)",
     "DELETE FROM entries WHERE id BETWEEN ?1 AND ?2 "
     "AND epoch IS NOT (SELECT epoch FROM functions WHERE id = entries.id >> 44) "
     "RETURNING id, version, flags",
     "SELECT id, version, stored_at, digest, epoch IS "
-    "(SELECT epoch FROM functions WHERE id = entries.id >> 44), flags "
+    "(SELECT epoch FROM functions WHERE id = entries.id >> 44), flags, size "
     "FROM entries WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
-    "DELETE FROM entries WHERE id = ?1 AND version = ?2",
+    "DELETE FROM entries WHERE id = ?1 AND version = ?2 RETURNING stored_at > 0 AND "
+    "epoch IS (SELECT epoch FROM functions WHERE id = entries.id >> 44)",
     "UPDATE entries SET stored_at = 0, flags = 0, size = 0, envelope = NULL "
-    "WHERE id = ?1 AND version = ?2",
+    "WHERE id = ?1 AND version = ?2 AND stored_at > 0 "
+    "RETURNING epoch IS (SELECT epoch FROM functions WHERE id = entries.id >> 44)",
     "SELECT e.id, f.name, e.stored_at, e.size, e.digest, e.envelope, "
     "e.epoch = f.epoch, e.flags, e.version FROM entries e CROSS JOIN functions f ON "
     "f.id = e.id >> 44 "
@@ -50,6 +64,7 @@ constexpr const char* kStatements[] = {
 };
 static_assert(std::size(kStatements) == static_cast<std::size_t>(Sql::last_one));
 static_assert(kDigestBits == 44);
+static_assert(kEntryCost == 256);
 
 ErrorCode code_of(int result, int error_number) noexcept {
   switch (result & 0xff) {
@@ -149,7 +164,11 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path,
   sqlite3_wal_autocheckpoint(handle, 0);
   sqlite3_wal_hook(handle, &Connection::on_commit, self.get());
   const int set = sqlite3_exec(
-      handle, "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000; PRAGMA mmap_size=0",
+      // secure_delete, which some distributions build in, writes zeros over all that is
+      // deleted: a clear would write as much as it removes, while others wait.
+      handle,
+      "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-2000; PRAGMA mmap_size=0; "
+      "PRAGMA secure_delete=OFF",
       nullptr, nullptr, nullptr);
   if (set != SQLITE_OK) return sqlite_error(handle, set, what);
 
@@ -203,6 +222,16 @@ sqlite3_stmt* Connection::statement(Sql which, int& result) noexcept {
 }
 
 bool Connection::finds_damage() noexcept {
+  if (std::chrono::steady_clock::now() >= deadline_) return false;
+  // Asked between rows, which is as often as SQLite allows in its older versions.
+  constexpr int kSteps = 1'000;
+  sqlite3_progress_handler(
+      connection_, kSteps,
+      [](void* self) {
+        const auto deadline = static_cast<const Connection*>(self)->deadline_;
+        return std::chrono::steady_clock::now() >= deadline ? 1 : 0;
+      },
+      this);
   sqlite3_stmt* statement = nullptr;
   int result =
       sqlite3_prepare_v2(connection_, "PRAGMA quick_check(1)", -1, &statement, nullptr);
@@ -214,6 +243,7 @@ bool Connection::finds_damage() noexcept {
     found = words != nullptr && std::string_view(words) != "ok";
   }
   sqlite3_finalize(statement);
+  sqlite3_progress_handler(connection_, 0, nullptr, nullptr);
   return found;
 }
 

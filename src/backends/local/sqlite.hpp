@@ -27,16 +27,19 @@ enum class Sql : std::uint8_t {
   add_function,   ///< name, epoch
   read_entry,     ///< function, row -> its epoch, the entry
   read_state,     ///< function, row -> its epoch, the row's version, whether it is of
-                  ///< this epoch, its flags
+                  ///< this epoch, its flags, when it was stored, its size
   write_entry,    ///< all columns
-  raise_epochs,   ///< first and last function
+  account,        ///< function, entries, bytes: adds to its counts and to those of all
+  raise_epochs,   ///< first and last function: counts begin anew
   carry_over,     ///< first and last row, time: younger ones live on in the new epoch
-  count_cleared,  ///< first and last row -> entries of the epoch before this
+  recount,        ///< first and last function: counts their entries
+  sum_counts,     ///< the counts of all, anew
+  read_counts,    ///< function -> its counts
   end_of_batch,   ///< after row, last row, how many -> the last row of so many
   sweep,          ///< first and last row: deletes rows of other epochs -> these
   walk,           ///< after row, last row, how many -> rows' states
-  remove,         ///< row, version
-  bury,           ///< row, version: leaves a tombstone that keeps it
+  remove,         ///< row, version -> whether it was an entry that counts
+  bury,           ///< the same, and leaves a tombstone that keeps the version
   list,           ///< after row, last row, how many -> what listings need
   read_flags,     ///< row, version -> its flags
   last_one,
@@ -70,7 +73,8 @@ class Connection {
   /// The prepared statement; null and `result` where that failed.
   sqlite3_stmt* statement(Sql which, int& result) noexcept;
 
-  /// Whether a look at the whole database finds damage. Reads all of it.
+  /// Whether a look at the whole database finds damage by the deadline. Reads all of
+  /// it; what has not been read by then counts as sound.
   [[nodiscard]] bool finds_damage() noexcept;
 
   /// Runs a pragma or the like that gives one number.

@@ -19,6 +19,8 @@ constexpr std::int64_t kRetryEvery = 1'000'000'000;
 constexpr std::int64_t kMendEvery = 5'000'000'000;
 /// How long a fork waits for connections that are in use.
 constexpr auto kForkPatience = std::chrono::seconds(10);
+/// Rows that eviction looks at in one transaction.
+constexpr std::int64_t kRowsPerStep = 512;
 /// How long upkeep may wait for its turn.
 constexpr auto kUpkeepPatience = std::chrono::milliseconds(500);
 
@@ -55,7 +57,7 @@ class Nap final : public Watch {
 LocalStore::LocalStore(std::string directory, std::size_t near_cache_bytes)
     : directory_(std::move(directory)),
       folder_(directory_ + "/" + kFolder),
-      near_cache_bytes_(near_cache_bytes) {
+      sites_(near_cache_bytes) {
   watch_forks();
 }
 
@@ -77,8 +79,7 @@ Capabilities LocalStore::capabilities() const noexcept {
 }
 
 Sites::Pointer LocalStore::known_site() noexcept {
-  if (platform::coarse_now() >= next_check_.load(std::memory_order_relaxed))
-    return nullptr;
+  if (is_check_due()) return nullptr;
   auto known = sites_.current();
   if (known != nullptr && !known->is_of_generation_in_use()) known = nullptr;
   return known;
@@ -126,7 +127,7 @@ Result<Sites::Pointer> LocalStore::find_site(Deadline deadline) {
           platform::make_private_directory(directory_, platform::Group::may_write);
       !ours)
     return ours.error();
-  auto opened = Site::open(folder_, near_cache_bytes_, deadline, abandoned_);
+  auto opened = Site::open(folder_, deadline, abandoned_);
   if (known != nullptr && (!opened || (*opened)->read_only())) {
     next_check_.store(now + kCheckEvery);
     return known;  // it can still be read, and nothing has become better
@@ -179,6 +180,14 @@ void LocalStore::run() noexcept {
       // So is this.
     }
   }
+  if (has_bounds_.load()) {
+    try {
+      if (evict_all(*site, {kRowsPerStep, false}, deadline))
+        platform::request_chore(*this);
+    } catch (const std::bad_alloc&) {
+      // The next put says so again.
+    }
+  }
   if (site->wants_checkpoint()) run_checkpoint(*site, false, deadline);
   if (site->stores_value_files()) {
     try {
@@ -200,9 +209,11 @@ void LocalStore::before_fork() noexcept {
   const Deadline deadline = steady_clock::now() + kForkPatience;
   held_over_fork_ = opening_.try_lock_until(deadline);
   sites_.before_fork(deadline);
+  bounding_.lock();
 }
 
 void LocalStore::after_fork_in_parent() noexcept {
+  bounding_.unlock();
   sites_.after_fork_in_parent();
   if (held_over_fork_) opening_.unlock();
 }
@@ -212,6 +223,8 @@ void LocalStore::after_fork_in_child() noexcept {
   const auto abandoned = sites_.after_fork_in_child();
   abandoned_.insert(abandoned_.end(), abandoned.begin(), abandoned.end());
   opening_.reset_in_child();
+  evicting_.reset_in_child();
+  bounding_.reset_in_child();
   orphaned_ = orphaned_ || !held_over_fork_;
 }
 
@@ -232,6 +245,25 @@ Result<FunctionRow> find_function(Connection& connection, const Function& functi
   if (result == SQLITE_DONE && found.epoch != 0) return found;
   if (result == SQLITE_DONE) result = SQLITE_CORRUPT;  // the store's own row is missing
   return sqlite_error(connection.handle(), result, "cannot read the cache's database");
+}
+
+Result<Counts> read_counts(Connection& connection, std::int64_t function) {
+  Run run(connection, Sql::read_counts);
+  run.bind(1, function);
+  if (const int result = run.step(); result != SQLITE_ROW)
+    return sqlite_error(connection.handle(),
+                        result == SQLITE_DONE ? SQLITE_CORRUPT : result,
+                        "cannot read the cache's database");
+  return Counts{run.number(0), run.number(1)};
+}
+
+std::optional<Error> account(Transaction& transaction, std::int64_t function,
+                             const Counts& change) {
+  if (change == Counts{}) return std::nullopt;
+  Run run(transaction.connection(), Sql::account);
+  run.bind(1, function).bind(2, change.entries).bind(3, change.bytes);
+  if (run.step() == SQLITE_DONE) return std::nullopt;
+  return transaction.fail(run.result(), "cannot store in the cache's database");
 }
 
 Result<std::int64_t> add_function(Transaction& transaction, const Function& function,

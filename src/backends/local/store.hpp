@@ -2,8 +2,10 @@
 
 #include <cachier/store.hpp>
 
+#include "backends/local/layout.hpp"
 #include "backends/local/sites.hpp"
 #include "backends/local/transaction.hpp"
+#include "platform/clock.hpp"
 #include "platform/fork_aware.hpp"
 #include "platform/housekeeper.hpp"
 #include "platform/lock.hpp"
@@ -14,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -50,6 +53,11 @@ class LocalStore final : public Store,
   Result<std::uint64_t> clear(const Filter& filter, Clear what,
                               Deadline deadline) noexcept override;
   std::unique_ptr<Watch> watch(const Id& id) noexcept override;
+  bool copy_fresh(const Id& id, const Ask& ask, const std::type_info& type, void* to,
+                  std::size_t size) noexcept override;
+  void keep_copy(const Id& id, const Version& version, const std::type_info& type,
+                 const void* from, std::size_t size) noexcept override;
+  bool keep_within(const Function* function, const Bounds& bounds) noexcept override;
   std::string location() const override { return directory_; }
 
   void run() noexcept override;
@@ -62,6 +70,10 @@ class LocalStore final : public Store,
 
   // Finding the site (store.cpp).
   enum class Check : std::uint8_t { now_and_then, now };
+  /// Whether it is time to see if the files still have their names.
+  [[nodiscard]] bool is_check_due() const noexcept {
+    return platform::coarse_now() >= next_check_.load(std::memory_order_relaxed);
+  }
   /// The current site, if it need not be looked at again yet; else null.
   [[nodiscard]] Sites::Pointer known_site() noexcept;
   Result<Sites::Pointer> site(Check check, Deadline deadline);
@@ -76,12 +88,14 @@ class LocalStore final : public Store,
   // Looking (look.cpp).
   struct Row;
   /// The row; an envelope that has a file of its own is not yet read.
-  Result<Row> read(Site& site, const Id& id, Deadline deadline);
+  Result<Row> read(Site& site, const Id& id, std::uint64_t& counter, Deadline deadline);
+  /// What a look would see now.
+  Result<Basis> basis_now(Site& site, const Id& id, Deadline deadline);
   /// The row with its envelope, wherever that is.
-  Result<Row> read_all(Site& site, const Id& id, Deadline deadline);
-  /// A hit without the database: what was read when the slot's counter was `counter`.
-  static bool find_near(Site& site, const Id& id, const Ask& ask, std::uint64_t counter,
-                        Look& look) noexcept;
+  Result<Row> read_all(Site& site, const Id& id, std::uint64_t& counter,
+                       Deadline deadline);
+  /// A hit without the database.
+  bool find_near(const Id& id, const Ask& ask, Look& look) noexcept;
   std::optional<Error> read_and_judge(Site& site, const Id& id, const Ask& ask,
                                       std::uint64_t counter, Look& look,
                                       Deadline deadline) noexcept;
@@ -95,7 +109,11 @@ class LocalStore final : public Store,
   // Changing (commit.cpp).
   struct State;
   Result<Version> put(const Id& id, const Change& change, Deadline deadline);
-  Result<Version> release(const Id& id, const Change& change) noexcept;
+  Result<Version> release(const Id& id, const Change& change, Deadline deadline);
+  /// Leaves the outcome for those who wait, unless the entry or its function have
+  /// changed since the claim was given: then it says nothing of what is now.
+  bool publish_outcome(Site& site, const Id& id, const Change& change,
+                       Deadline deadline) noexcept;
   Result<Version> erase(const Id& id, const Change& change, Deadline deadline);
   Result<Version> write(Site& site, const Id& id, const Change& change,
                         Deadline deadline);
@@ -114,17 +132,48 @@ class LocalStore final : public Store,
   /// Leaves the rest, from this row on, to the housekeeper.
   void sweep_later(std::int64_t from) noexcept;
 
+  // Bounds (evict.cpp).
+  /// Bounds and how far eviction has come. Never destroyed before the store.
+  struct Bounded {
+    const Function* function = nullptr;  ///< null: the whole store
+    std::int64_t number = 0;  ///< of the function's row; 0: not known, or all
+    Bounds bounds;
+    std::int64_t hand = 0;  ///< the row that the clock's hand points to
+  };
+  enum class Excess : std::uint8_t { none, some, much };
+  /// Whether what is stored is more than the bounds allow, of this function or in all.
+  /// Inside a transaction that has put an entry of it.
+  Result<Excess> excess_of(Connection& connection, const Function& function,
+                           std::int64_t number);
+  /// Does something about it: leaves it to the housekeeper, where it is much makes a
+  /// small step itself.
+  void make_room(Site& site, Excess excess, Deadline deadline) noexcept;
+  /// One step of eviction.
+  struct Step {
+    std::int64_t rows;  ///< that it looks at, at most
+    bool pressed;       ///< its second half removes what was asked for, too
+  };
+  /// Looks at rows of what has exceeded its bounds and removes what was not asked for.
+  /// Gives whether there still is more than there should be.
+  Result<bool> evict(Site& site, Bounded& of, const Step& step, Deadline deadline);
+  /// The same for all that is bounded. False: nothing is left to be done.
+  bool evict_all(Site& site, const Step& step, Deadline deadline);
+
   /// Removes value files that no row names, directory by directory (collect.cpp).
   static std::optional<Error> collect(Site& site, Deadline deadline);
 
   const std::string directory_;
   const std::string folder_;
-  const std::size_t near_cache_bytes_;
   Sites sites_;
   std::atomic<std::int64_t> next_check_{0};       // of coarse_now
   std::atomic<std::int64_t> next_retry_{0};       // where nothing could be written
   std::atomic<std::int64_t> next_mending_{0};     // where nothing could be mended
   std::atomic<std::int64_t> sweep_from_{kNoRow};  // where a clear left rows behind
+  std::atomic<bool> stalled_{false};  ///< the last put waited in vain for its turn
+  platform::Lock evicting_;           ///< taken before a transaction
+  platform::Lock bounding_;           ///< of what follows; may be taken within one
+  std::vector<Bounded> bounded_;      ///< only ever grows
+  std::atomic<bool> has_bounds_{false};
   platform::Lock opening_;
   bool held_over_fork_ = false;
   // What this process, as a child of a fork, must not open: databases of which a
@@ -153,6 +202,33 @@ struct FunctionRow {
   std::uint64_t epoch = 0;
 };
 Result<FunctionRow> find_function(Connection& connection, const Function& function);
+
+/// How many entries, and what they count for (`docs/formats/local.md`, "Counts").
+struct Counts {
+  std::int64_t entries = 0;
+  std::int64_t bytes = 0;
+
+  /// One entry whose value has so many bytes.
+  [[nodiscard]] static Counts of_entry(std::int64_t size) noexcept {
+    return {1, size + kEntryCost};
+  }
+  Counts& operator+=(const Counts& other) noexcept {
+    entries += other.entries;
+    bytes += other.bytes;
+    return *this;
+  }
+  Counts& operator-=(const Counts& other) noexcept {
+    entries -= other.entries;
+    bytes -= other.bytes;
+    return *this;
+  }
+  friend bool operator==(const Counts&, const Counts&) = default;
+};
+/// The counts of a function's row; 0: of all.
+Result<Counts> read_counts(Connection& connection, std::int64_t function);
+/// Adds `change` to the counts of a function and of all.
+std::optional<Error> account(Transaction& transaction, std::int64_t function,
+                             const Counts& change);
 
 /// Adds the row that `find_function` did not find. Gives its number.
 Result<std::int64_t> add_function(Transaction& transaction, const Function& function,

@@ -144,10 +144,10 @@ Outcome Table::outcome(const Digest& digest, Time now) const noexcept {
 
 void Table::set_outcome(const Digest& digest, Outcome outcome,
                         Time now) const noexcept {
-  outcome_word(digest).store(
+  // Not a store: it must be seen before the counter is read that says whether it holds.
+  outcome_word(digest).exchange(
       tag_of(digest) | std::uint64_t{static_cast<std::uint8_t>(outcome)} << 32 |
-          (milliseconds(now) + static_cast<std::uint32_t>(kLife)),
-      std::memory_order_release);
+      (milliseconds(now) + static_cast<std::uint32_t>(kLife)));
 }
 
 void Table::forget_outcome(const Digest& digest) const noexcept {

@@ -74,6 +74,24 @@ class Table {
     return at<std::atomic<std::uint32_t>>(kOwnersAt, slot);
   }
 
+  /// Marks the entry as asked for. Some ns: the word is written to only if that changes
+  /// it.
+  void mark(const Digest& digest) const noexcept {
+    const std::uint32_t bit = mark_of(digest);
+    auto& word = at<std::atomic<std::uint64_t>>(kMarksAt, bit / 64);
+    const std::uint64_t mask = std::uint64_t{1} << bit % 64;
+    if ((word.load(std::memory_order_relaxed) & mask) == 0)
+      word.fetch_or(mask, std::memory_order_relaxed);
+  }
+  /// Takes the mark away. False: there was none.
+  bool unmark(const Digest& digest) const noexcept {
+    const std::uint32_t bit = mark_of(digest);
+    auto& word = at<std::atomic<std::uint64_t>>(kMarksAt, bit / 64);
+    const std::uint64_t mask = std::uint64_t{1} << bit % 64;
+    return (word.load(std::memory_order_relaxed) & mask) != 0 &&
+           (word.fetch_and(~mask, std::memory_order_relaxed) & mask) != 0;
+  }
+
   /// Frees all claims of a function (none: of every function) at their next look.
   void raise_claim_generation(const Function* function) const noexcept;
 

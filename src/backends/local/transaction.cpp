@@ -1,6 +1,7 @@
 #include "backends/local/transaction.hpp"
 
 #include "backends/local/guard.hpp"
+#include "backends/local/protocol.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -37,7 +38,8 @@ Result<Transaction> Transaction::begin(Site& site, Deadline deadline) {
       { const Lease back = std::move(*lease); }
       guard.end_turn();
       return Error(ErrorCode::corrupt, "cannot store in the cache's database",
-                   "it was damaged and has been set aside");
+                   "it was damaged and has been set aside",
+                   "nothing: the next call uses the new one that is in its place");
     }
     if (entered == Guard::Answer::entered) {
       (*lease)->heed(&hurry);
@@ -87,8 +89,19 @@ std::optional<Error> Transaction::commit(std::optional<std::uint64_t> slot) {
   int result = SQLITE_OK;
   {
     std::optional<Announcement> announced;
-    if (slot) announced.emplace(site_->table(), *slot);
+    if (slot && Protocol::kOddBeforeCommit) announced.emplace(site_->table(), *slot);
+    Protocol::at(Protocol::Point::announced);
     result = Run(connection(), Sql::commit).step();
+    Protocol::at(Protocol::Point::committed);
+    if constexpr (Protocol::kOnlyBumpsAfterCommit) {
+      if (slot) site_->table().raise_counters();
+    } else if constexpr (!Protocol::kOddBeforeCommit) {
+      if (slot) announced.emplace(site_->table(), *slot);
+    }
+    if constexpr (Protocol::kClearsPending) {
+      site_->table().pending().store(0);
+      Protocol::at(Protocol::Point::pending_cleared);
+    }
   }
   if (result == SQLITE_DONE) {
     site_->note_log(connection().log_frames());
@@ -106,7 +119,7 @@ Error Transaction::fail(int result, const char* what) noexcept {
 
 void run_checkpoint(Site& site, bool at_end, Deadline deadline) noexcept {
   if (site.read_only() || !site.is_in_place()) return;
-  if (at_end && site.log_frames() < kTruncateFrames) return;
+  if (at_end && site.log_bytes() < kTruncatedFrom) return;
   Guard& guard = site.guard();
   if (!guard.take_turn(deadline)) return;
   if (auto lease = site.pool().lend(deadline)) {

@@ -50,10 +50,10 @@ class Transaction {
 /// Moves what is in the write-ahead log into the database, beside no writer
 /// (`docs/formats/local.md`, "Locks"); given up at the deadline.
 ///
-/// `at_end`: leaves an empty log, where it had `kTruncateFrames`.
+/// `at_end`: leaves an empty log, where its file had `kTruncatedFrom` bytes.
 void run_checkpoint(Site& site, bool at_end, Deadline deadline) noexcept;
 
-/// A log of so many frames costs whoever opens it next about 1 ms.
-inline constexpr int kTruncateFrames = 250;
+/// 250 frames: they cost whoever opens the log next about 1 ms.
+inline constexpr std::uint64_t kTruncatedFrom = 250 * (4096 + 24);
 
 }  // namespace cachier::local

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "backends/memory/wakes.hpp"
+#include "backends/shared/wakes.hpp"
 #include "platform/clock.hpp"
 
 namespace cachier::memory {
@@ -151,8 +151,8 @@ void copy_bytes(void* to, const void* from, std::size_t size) noexcept {
 
 }  // namespace
 
-bool MemoryStore::copy_fresh(const Id& id, const Ask& ask, void* to,
-                             std::size_t size) noexcept {
+bool MemoryStore::copy_fresh(const Id& id, const Ask& ask, const std::type_info&,
+                             void* to, std::size_t size) noexcept {
   if (ask.unreadable) return false;
   Shard& shard = shard_of(id.digest);
   const std::lock_guard guard(shard.lock);
@@ -178,7 +178,8 @@ Result<Version> MemoryStore::commit(const Id& id, const Change& change,
         break;
       case Change::Kind::release: {
         if (!change.token) {
-          return Error(ErrorCode::invalid_argument, "a release needs a token");
+          return Error(ErrorCode::invalid_argument, "cannot release a claim",
+                       "a release needs a token");
         }
         Shard& shard = shard_of(id.digest);
         const Time now = exact_time();
@@ -203,7 +204,7 @@ Result<Version> MemoryStore::commit(const Id& id, const Change& change,
   } catch (const std::length_error&) {
     return key_too_long(id.key.size());
   }
-  wake(id.digest);
+  shared::wake(id.digest);
   return answer;
 }
 
@@ -273,12 +274,12 @@ Result<std::uint64_t> MemoryStore::clear(const Filter& filter, Clear what,
   } catch (const std::bad_alloc&) {
     answer = out_of_memory("clear all entries");
   }
-  wake_all();
+  shared::wake_all();
   return answer;
 }
 
 std::unique_ptr<Watch> MemoryStore::watch(const Id& id) noexcept {
-  return memory::watch(id.digest);
+  return shared::watch(id.digest);
 }
 
 void MemoryStore::before_fork() noexcept {

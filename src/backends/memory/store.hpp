@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <typeinfo>
 
 namespace cachier::memory {
 
@@ -30,7 +31,7 @@ class MemoryStore final : public Store, private platform::ForkAware {
                     Deadline deadline) noexcept override;
   Result<std::uint64_t> clear(const Filter& filter, Clear what,
                               Deadline deadline) noexcept override;
-  bool copy_fresh(const Id& id, const Ask& ask, void* to,
+  bool copy_fresh(const Id& id, const Ask& ask, const std::type_info& type, void* to,
                   std::size_t size) noexcept override;
   [[nodiscard]] std::unique_ptr<Watch> watch(const Id& id) noexcept override;
   [[nodiscard]] std::string location() const override { return "memory"; }

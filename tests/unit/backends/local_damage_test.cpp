@@ -2,6 +2,7 @@
 
 #include <cachier/log.hpp>
 
+#include "backends/local/schema.hpp"
 #include "backends/local/site.hpp"
 
 #include "local_fixture.hpp"
@@ -148,7 +149,7 @@ TEST_F(LocalDamageTest, ATableThatIsShortenedUnderTwoProcessesIsReplaced) {
     EXPECT_EQ(theirs("ours " + number), "computed") << size;
     EXPECT_EQ(called(*store_, Call("theirs " + number)), "computed") << size;
     // Some entries' words are still there; the others' tell.
-    for (int n = 0; fs::file_size(file("table")) != 413'696; ++n) {
+    for (int n = 0; fs::file_size(file("table")) != 544'768; ++n) {
       const Call more("more " + number + "/" + std::to_string(n));
       EXPECT_EQ(called(*store_, more), "computed");
     }
@@ -158,7 +159,7 @@ TEST_F(LocalDamageTest, ATableThatIsShortenedUnderTwoProcessesIsReplaced) {
 }
 
 TEST_F(LocalDamageTest, WhatIsSoundIsNotSetAside) {
-  const auto site = local::Site::open((directory_ / "v1").string(), 0, soon(), {});
+  const auto site = local::Site::open((directory_ / "v1").string(), soon(), {});
   ASSERT_TRUE(site) << site.error().message();
   const auto answer = (*site)->set_aside(soon());
   ASSERT_TRUE(answer) << answer.error().message();
@@ -166,6 +167,20 @@ TEST_F(LocalDamageTest, WhatIsSoundIsNotSetAside) {
   EXPECT_FALSE(fs::exists(file("c2.db")));
   EXPECT_EQ(stored(*store_, call_), "value");
   EXPECT_TRUE(warnings_.empty());
+}
+
+TEST_F(LocalDamageTest, TheLookForDamageEndsAtItsDeadline) {
+  for (int n = 0; n < 300; ++n) {
+    const Call call("filler " + std::to_string(n));
+    ASSERT_TRUE(store_->commit(call.id, put(std::string(2'000, 'f')), soon()));
+  }
+  store_.reset();
+  const std::string path = file("c1.db");
+  for (const char* suffix : {"-wal", "-shm"}) fs::remove(path + suffix);
+  overwrite("c1.db", fs::file_size(path) / 2, 4 * 4096);
+
+  EXPECT_FALSE(local::is_damaged(path, std::chrono::steady_clock::now()));
+  EXPECT_TRUE(local::is_damaged(path, soon()));
 }
 
 TEST_F(LocalDamageTest, WithoutPermissionToReplaceItItIsAnErrorThatSaysWhatToDo) {

@@ -173,7 +173,7 @@ TEST_F(LocalForkTest, AWriterThatWaitsForAnotherProcessHoldsNoForkUp) {
 
 TEST_F(LocalForkTest, WhoseDeadlineIsOverWhileAForkWaitsIsToldSo) {
   ASSERT_TRUE(store_->commit(Call("k").id, put("v"), soon()));
-  const auto site = local::Site::open(directory_ / "v1", 0, soon(), {});
+  const auto site = local::Site::open(directory_ / "v1", soon(), {});
   ASSERT_TRUE(site);
   local::Pool& pool = (*site)->pool();
   std::optional<local::Lease> busy;

@@ -95,6 +95,18 @@ TEST_F(LocalStoreTest, ClearRemovesAndCounts) {
   EXPECT_EQ(stored(*store_, Call("other", "g")), "v");
 }
 
+TEST_F(LocalStoreTest, ClearDoesNotWriteWhatItRemoves) {
+  for (int i = 0; i < 20; ++i) {
+    const Call call(std::to_string(i));
+    ASSERT_TRUE(store_->commit(call.id, put(std::string(1'000'000, 'v')), soon()));
+  }
+  const auto log = directory_ / "v1" / "c1.db-wal";
+  // It is emptied now and then, and never shortened while the store is open.
+  const auto before = std::filesystem::file_size(log);
+  ASSERT_TRUE(store_->clear({}, Clear::entries, soon()));
+  EXPECT_LT(std::filesystem::file_size(log), before + 5'000'000);
+}
+
 TEST_F(LocalStoreTest, ScanListsEachOnce) {
   std::set<std::string> expected;
   for (int i = 0; i < 1300; ++i) {

@@ -54,7 +54,7 @@ TEST_F(TableTest, IsSharedByAllWhoOpenIt) {
 
 TEST_F(TableTest, HasTheSizeAndPlacesOfItsPage) {
   ASSERT_TRUE(make());
-  EXPECT_EQ(std::filesystem::file_size(path_), 413'696U);
+  EXPECT_EQ(std::filesystem::file_size(path_), 544'768U);
   const auto table = open();
   ASSERT_TRUE(table);
   table->pending().store(0x1122334455667788);
@@ -130,7 +130,7 @@ TEST_F(TableTest, ADamagedOneIsAClearError) {
 
 TEST_F(TableTest, ATruncatedOneIsNotMapped) {
   ASSERT_TRUE(make());
-  for (const std::uintmax_t size : {413'695U, 4096U, 23U, 0U}) {
+  for (const std::uintmax_t size : {544'767U, 4096U, 23U, 0U}) {
     std::filesystem::resize_file(path_, size);
     const auto table = open();
     ASSERT_FALSE(table);
@@ -146,7 +146,7 @@ TEST_F(TableTest, AnotherVersionIsLeftAlone) {
   ASSERT_FALSE(table);
   EXPECT_EQ(table.error(), ErrorCode::version_mismatch);
   EXPECT_THAT(table.error().cause(), HasSubstr("format is 9"));
-  EXPECT_EQ(std::filesystem::file_size(path_), 413'696U);
+  EXPECT_EQ(std::filesystem::file_size(path_), 544'768U);
 }
 
 TEST_F(TableTest, OutcomesAreRememberedForTheirLife) {

@@ -1,8 +1,8 @@
 /// Stores without memory: what fails has changed nothing, and says so.
 /// A program of its own, as it replaces `operator new`.
 
-#include "backends/local/claims.hpp"
 #include "backends/memory/memory.hpp"
+#include "backends/shared/claims.hpp"
 #include "support/temp_directory.hpp"
 
 #include <gtest/gtest.h>
@@ -33,6 +33,12 @@ thread_local long allowed = -1;
     return memory;
   }
   throw std::bad_alloc();
+}
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept
+    try {
+  return operator new(size);
+} catch (const std::bad_alloc&) {
+  return nullptr;
 }
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
@@ -134,9 +140,17 @@ TEST_F(MemoryShortage, AFailedScanSaysSo) {
   EXPECT_GT(failures, 0);
 }
 
+TEST_F(MemoryShortage, AWatchThatCannotBeMadeIsNone) {
+  allowed = 0;
+  const auto watch = store_->watch(id(long_key_));
+  allowed = -1;
+  EXPECT_EQ(watch, nullptr);
+  EXPECT_NE(store_->watch(id(long_key_)), nullptr);
+}
+
 TEST(ClaimsShortage, AFailedAttemptHasTakenNoClaim) {
   test::TempDirectory directory;
-  local::Claims claims(directory.string() + std::string(100, '/'));
+  shared::Claims claims(directory.string() + std::string(100, '/'));
   std::uint64_t serial = 0;
   int failures = 0;
   for (; serial == 0; ++failures) {

@@ -295,6 +295,26 @@ TEST_F(CommandLine, SaysWhatIsWrongWithADirectory) {
                                 HasSubstr("cause:"), HasSubstr("fix:")));
 }
 
+TEST_F(CommandLine, KnowsEntriesInFilesOfTheirOwn) {
+  separate_files_ = true;
+  const std::string digest = put("cachier:pkg.f(x)", 3, text("in a file"));
+  EXPECT_EQ(entries(), 1U);
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "cache/v1")) << "looking makes none";
+  EXPECT_THAT(in_cache({"ls", "f"}).out, HasSubstr("pkg.f(x=3)"));
+  EXPECT_THAT(in_cache({"show", digest.substr(0, 8)}).out, HasSubstr("in a file"));
+
+  // Of both kinds, one of the same call.
+  separate_files_ = false;
+  put("cachier:pkg.f(x)", 3, text("newer, in the database"));
+  put("cachier:pkg.g(x)", 4, text("other"));
+  EXPECT_EQ(entries(), 3U);
+  EXPECT_THAT(in_cache({"show", digest.substr(0, 8)}).out, HasSubstr("newer"));
+  EXPECT_THAT(in_cache({"show", "f"}).out, HasSubstr("newer"));
+  EXPECT_THAT(in_cache({"clear", "f", "--yes"}).out, HasSubstr("Removed 2 entries"));
+  EXPECT_THAT(in_cache({"clear", "--yes"}).out, HasSubstr("Removed 1 entry"));
+  EXPECT_EQ(entries(), 0U);
+}
+
 TEST_F(CommandLine, ListsBackends) {
   EXPECT_THAT(run({"backends"}).out, AllOf(HasSubstr("local"), HasSubstr("redis")));
   const auto lines = run({"backends", "--json"}).objects();

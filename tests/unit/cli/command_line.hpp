@@ -16,11 +16,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <sstream>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 extern char** environ;
@@ -92,10 +96,14 @@ class CommandLine : public testing::Test {
   [[nodiscard]] std::string directory() const { return (scratch_ / "cache").string(); }
 
   Store& store() {
-    if (!store_) {
-      store_ = open_store({.backend = "local", .cache_dir = directory()}).value();
+    auto& store = separate_files_ ? files_ : store_;
+    if (!store) {
+      store = open_store({.backend = "local",
+                          .cache_dir = directory(),
+                          .separate_files = separate_files_})
+                  .value();
     }
-    return *store_;
+    return *store;
   }
 
   /// Stores the result of a call of a function of one argument.
@@ -129,7 +137,13 @@ class CommandLine : public testing::Test {
   }
 
   /// Closes the store, as the end of a program does; the next use opens it anew.
-  void close() { store_.reset(); }
+  /// Returns when housekeeping has let go of it, too.
+  void close() {
+    for (std::shared_ptr<Store>* const store : {&store_, &files_}) {
+      const std::weak_ptr<Store> held = std::exchange(*store, nullptr);
+      while (!held.expired()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
 
   /// A file of the store's own folder.
   [[nodiscard]] std::string file(const std::string& name) const {
@@ -145,9 +159,11 @@ class CommandLine : public testing::Test {
   }
 
   TempDirectory scratch_;
+  bool separate_files_ = false;  ///< where `put` puts it
 
  private:
   std::shared_ptr<Store> store_;
+  std::shared_ptr<Store> files_;
 };
 
 }  // namespace cachier::test

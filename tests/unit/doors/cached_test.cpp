@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
@@ -290,6 +292,34 @@ TEST(Cached, HiddenArgumentsAreNotOnDisk) {
   EXPECT_EQ(page.entries[0].key.size(), 32U);
 }
 
+TEST(Cached, AnEntryOfAnotherDescriptionIsUnreadable) {
+  const TempDirectory directory;
+  int runs = 0;
+  auto f = cached("f", [&](int n) { return ++runs, n; },
+                  {.cache_dir = directory.path().string()});
+  EXPECT_EQ(f(1), 1);
+  const auto store =
+      open_store({.backend = "local", .cache_dir = directory.path().string()}).value();
+  const Page page = store->scan({}, {}, Deadline::max()).value();
+  ASSERT_EQ(page.entries.size(), 1U);
+  const Header& header = page.entries[0];
+  const Id id{&Function::intern(header.function), header.digest, as_bytes(header.key),
+              header.hashed};
+  const auto store_with = [&](std::uint64_t fingerprint) {
+    Change change;
+    change.value = Value::of_bytes(Codec::cbor, encode_value(7));
+    change.value.set_fingerprint(fingerprint);
+    ASSERT_TRUE(store->commit(id, change, Deadline::max()));
+  };
+  store_with(0);
+  EXPECT_EQ(f(1), 7);
+  store_with(5);
+  EXPECT_EQ(f.peek(1), std::nullopt);
+  EXPECT_EQ(f(1), 1);
+  EXPECT_EQ(f.counters().unreadable, 1U);
+  EXPECT_EQ(runs, 2);
+}
+
 /// Neither copied nor stored: lives in memory, is shared.
 struct Unique {
   explicit Unique(int n) : number(std::make_unique<int>(n)) {}
@@ -335,6 +365,24 @@ TEST(Cached, SaysWhatIsWrong) {
                            {.cache_dir = directory.path().string()});
             }).find("value_codec"),
             std::string::npos);
+}
+
+TEST(Cached, AStoreThatFailsIsWarnedOfOnce) {
+  const TempDirectory directory;
+  const std::string path = directory / "cache";
+  auto f = cached("f", [](int n) { return n; }, {.cache_dir = path});
+  auto g = cached("g", [](int n) { return n; }, {.cache_dir = path});
+  std::filesystem::remove_all(path);
+  std::ofstream(path) << "in the way";
+  std::vector<std::string> warnings;
+  set_log_sink([&](LogLevel level, std::string_view message) {
+    if (level == LogLevel::warning) warnings.emplace_back(message);
+  });
+  EXPECT_EQ(f(1) + f(1) + f(2) + g(3), 7);
+  set_log_sink({});
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_NE(warnings[0].find(path), std::string::npos);
+  EXPECT_GE(f.counters().store_errors, 3U);
 }
 
 TEST(Cached, RefusesWhatItCouldNotKey) {

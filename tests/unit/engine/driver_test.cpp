@@ -103,6 +103,58 @@ TEST_F(Driver, AllWhoWaitGetTheOneResult) {
   EXPECT_EQ(counters_.hits, 0U);
 }
 
+/// A store that has no memory for watches.
+class Unwatched final : public Store {
+ public:
+  explicit Unwatched(std::shared_ptr<Store> store) : store_(std::move(store)) {}
+  Capabilities capabilities() const noexcept override { return store_->capabilities(); }
+  Result<Look> look(const Id& id, const Ask& ask, Deadline deadline) noexcept override {
+    return store_->look(id, ask, deadline);
+  }
+  Result<Version> commit(const Id& id, const Change& change,
+                         Deadline deadline) noexcept override {
+    return store_->commit(id, change, deadline);
+  }
+  Result<Page> scan(const Filter& filter, const Cursor& from,
+                    Deadline deadline) noexcept override {
+    return store_->scan(filter, from, deadline);
+  }
+  Result<std::uint64_t> clear(const Filter& filter, Clear what,
+                              Deadline deadline) noexcept override {
+    return store_->clear(filter, what, deadline);
+  }
+  std::unique_ptr<Watch> watch(const Id&) noexcept override { return nullptr; }
+  std::string location() const override { return store_->location(); }
+
+ private:
+  std::shared_ptr<Store> store_;
+};
+
+TEST_F(Driver, WhoCannotWatchLooksAgain) {
+  store_ = std::make_shared<Unwatched>(store_);
+  std::atomic<std::uint64_t> waiting{0};
+  std::promise<void> may_end;
+  std::atomic<bool> owned{false};
+  std::thread owner([&] {
+    Script script([&] {
+      owned = true;
+      may_end.get_future().wait();
+      return 1;
+    });
+    EXPECT_EQ(call("k", script).how, How::value);
+  });
+  while (!owned) std::this_thread::yield();
+  std::thread waiter([&] {
+    Waiter script([] { return 2; }, waiting);
+    EXPECT_EQ(call("k", script).how, How::value);
+    EXPECT_EQ(script.result, 1);
+  });
+  until(waiting, 1);
+  may_end.set_value();
+  owner.join();
+  waiter.join();
+}
+
 TEST_F(Driver, AnExceptionReachesOwnerAndWaitersAndIsNotStored) {
   std::atomic<int> runs{0};
   std::atomic<std::uint64_t> waiting{0};

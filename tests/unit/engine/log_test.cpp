@@ -36,6 +36,21 @@ TEST_F(Log, GoesToTheSinkThatWasSetLast) {
   EXPECT_EQ(second, "warning: two\nlines");
 }
 
+TEST_F(Log, WhatIsSaidOnceIsSaidOnceOfASubjectAndToEachSink) {
+  log_once(LogLevel::info, "subject", "to nobody");
+  std::vector<std::string> heard;
+  const auto sink = [&](LogLevel, std::string_view message) {
+    heard.emplace_back(message);
+  };
+  set_log_sink(sink);
+  log_once(LogLevel::info, "subject", "first");
+  log_once(LogLevel::info, "subject", "second");
+  log_once(LogLevel::info, "another", "third");
+  set_log_sink(sink);
+  log_once(LogLevel::info, "subject", "fourth");
+  EXPECT_EQ(heard, (std::vector<std::string>{"first", "third", "fourth"}));
+}
+
 TEST_F(Log, ASinkMayBeReplacedWhileOthersLog) {
   std::atomic<bool> done{false};
   std::atomic<int> heard{0};

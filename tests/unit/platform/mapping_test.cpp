@@ -1,4 +1,6 @@
 #include "platform/mapping.hpp"
+#include "platform/futex.hpp"
+#include "platform/housekeeper.hpp"
 #include "support/child_process.hpp"
 #include "support/temp_directory.hpp"
 
@@ -9,7 +11,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
+#include <memory>
 #include <utility>
 
 namespace cachier::platform {
@@ -82,6 +87,40 @@ const std::byte* map_without_guard(const File& file) {
   void* const start =
       ::mmap(nullptr, kSize, PROT_READ, MAP_SHARED, file.descriptor(), 0);
   return static_cast<const std::byte*>(start);
+}
+
+TEST(ShortenedMapping, BecomesZerosForTheHousekeeperToo) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "no threads in forked children";
+#endif
+  class Reads final : public Chore {
+   public:
+    explicit Reads(const std::byte* at) noexcept : at_(at) {}
+    void run() noexcept override {
+      found = 1 + std::to_integer<std::uint32_t>(
+                      *static_cast<const volatile std::byte*>(at_));
+      futex_wake_all(found, Reach::process);
+    }
+    void run_at_exit() noexcept override {}
+
+    std::atomic<std::uint32_t> found{0};
+
+   private:
+    const std::byte* at_;
+  };
+  const Shortened it;
+  ChildProcess child([&](Channel&) {
+    const Mapping one = Mapping::of_file(it.file, kSize);
+    one.start()[5'000] = std::byte{7};
+    const auto reads = std::make_shared<Reads>(one.start() + 5'000);
+    add_chore(reads);
+    it.shorten();
+    request_chore(*reads);
+    while (reads->found == 0)
+      futex_wait(reads->found, 0, Deadline::max(), Reach::process);
+    return static_cast<int>(reads->found) - 1;
+  });
+  EXPECT_EQ(child.wait(), 0);
 }
 
 TEST(ShortenedMapping, OfSomebodyElseIsHisAffair) {

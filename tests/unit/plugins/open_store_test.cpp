@@ -1,6 +1,9 @@
+#include "platform/file_system.hpp"
 #include "plugins/directories.hpp"
+#include "support/temp_directory.hpp"
 
 #include <cachier/backend.hpp>
+#include <cachier/log.hpp>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +11,11 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace cachier {
 namespace {
@@ -163,6 +170,73 @@ TEST(Backends, AreReadyWhereTheyOpen) {
   ASSERT_NE(find("redis"), all.end());
   EXPECT_FALSE(find("redis")->ready);
   EXPECT_THAT(find("redis")->detail, HasSubstr("not part of this version"));
+}
+
+std::vector<std::string> said;
+
+/// Puts every directory on one kind of file system, and hears what is said of it.
+class FileSystemTest : public testing::Test {
+ protected:
+  static constexpr std::uint64_t kNfs = 0x6969;
+
+  void SetUp() override {
+    said.clear();
+    set_log_sink([](LogLevel level, std::string_view message) {
+      if (level == LogLevel::warning) said.emplace_back(message);
+    });
+  }
+  void TearDown() override {
+    set_log_sink({});
+    platform::set_file_system_probe(nullptr);
+  }
+
+  std::string_view opened(const StoreSpec& spec) {
+    const auto store = open_store(spec);
+    if (!store) return "an error";
+    kept_.push_back(*store);
+    return (*store)->capabilities().name;
+  }
+
+  test::TempDirectory directory_;
+
+ private:
+  std::vector<std::shared_ptr<Store>> kept_;
+};
+
+TEST_F(FileSystemTest, FilesOfTheirOwnAreThereForTheAsking) {
+  EXPECT_EQ(opened({.cache_dir = directory_.string(), .separate_files = true}),
+            "files");
+  EXPECT_EQ(opened({.backend = "pickle",
+                    .cache_dir = directory_.string(),
+                    .separate_files = true}),
+            "files");
+  EXPECT_EQ(opened({.cache_dir = directory_.string()}), "local");
+  EXPECT_EQ(opened({.backend = "memory", .separate_files = true}), "memory");
+  EXPECT_THAT(said, testing::IsEmpty());
+}
+
+TEST_F(FileSystemTest, OfANetworkIsServedByThemWithOneWarning) {
+  platform::set_file_system_probe([](const std::string&) noexcept { return kNfs; });
+  for (int times = 0; times < 3; ++times)
+    EXPECT_EQ(opened({.cache_dir = directory_.string()}), "files");
+  ASSERT_EQ(said.size(), 1U);
+  EXPECT_THAT(said[0], AllOf(HasSubstr(directory_.string()), HasSubstr("NFS"),
+                             HasSubstr("separate_files"), HasSubstr("cache_dir")));
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "v1"));
+}
+
+TEST_F(FileSystemTest, WhoeverChoosesThemIsNotWarned) {
+  platform::set_file_system_probe([](const std::string&) noexcept { return kNfs; });
+  EXPECT_EQ(opened({.cache_dir = directory_.string(), .separate_files = true}),
+            "files");
+  EXPECT_THAT(said, testing::IsEmpty());
+}
+
+TEST_F(FileSystemTest, IsAskedForADirectoryThatIsNotThereYet) {
+  platform::set_file_system_probe([](const std::string& path) noexcept {
+    return std::filesystem::exists(path) ? kNfs : std::uint64_t{0xef53};
+  });
+  EXPECT_EQ(opened({.cache_dir = (directory_ / "a/b").string()}), "files");
 }
 
 }  // namespace

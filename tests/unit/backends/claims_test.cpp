@@ -1,4 +1,4 @@
-#include "backends/local/claims.hpp"
+#include "backends/shared/claims.hpp"
 #include "platform/file.hpp"
 #include "support/child_process.hpp"
 #include "support/temp_directory.hpp"
@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-namespace cachier::local {
+namespace cachier::shared {
 namespace {
 
 using test::Channel;
@@ -143,4 +143,4 @@ TEST(Claims, WithoutFilesTheyHoldInThisProcess) {
 }
 
 }  // namespace
-}  // namespace cachier::local
+}  // namespace cachier::shared

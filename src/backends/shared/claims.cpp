@@ -1,4 +1,4 @@
-#include "backends/local/claims.hpp"
+#include "backends/shared/claims.hpp"
 
 #include "platform/random.hpp"
 
@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <mutex>
 
-namespace cachier::local {
+namespace cachier::shared {
 
 bool Claims::open_file(Shard& shard, std::uint32_t number) {
   if (shard.file && platform::has_name(shard.file)) return true;
@@ -88,4 +88,4 @@ void Claims::after_fork_in_child() noexcept {
   }
 }
 
-}  // namespace cachier::local
+}  // namespace cachier::shared

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <memory>
 
-namespace cachier::memory {
+namespace cachier::shared {
 
-/// Tells whoever watches an entry of this digest, in any memory store, to look again.
+/// Tells whoever watches an entry of this digest, in any store, to look again.
 /// Called after the change can be seen. Some nanoseconds if nobody waits.
 void wake(const Digest& digest) noexcept;
 /// The same for all entries.
@@ -19,4 +19,4 @@ void wake_all() noexcept;
 /// lock (or interpreter) to be held.
 [[nodiscard]] std::unique_ptr<Watch> watch(const Digest& digest) noexcept;
 
-}  // namespace cachier::memory
+}  // namespace cachier::shared

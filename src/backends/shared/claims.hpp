@@ -5,7 +5,6 @@
 
 #include <cachier/entry.hpp>
 
-#include "backends/local/layout.hpp"
 #include "platform/file.hpp"
 #include "platform/lock.hpp"
 
@@ -14,7 +13,17 @@
 #include <string>
 #include <unordered_map>
 
-namespace cachier::local {
+namespace cachier::shared {
+
+inline constexpr std::uint32_t kClaimFiles = 16;
+
+[[nodiscard]] constexpr std::uint32_t claim_file_of(const Digest& digest) noexcept {
+  return static_cast<std::uint32_t>(digest.low >> 14) & (kClaimFiles - 1);
+}
+[[nodiscard]] constexpr std::uint64_t claim_byte_of(const Digest& digest,
+                                                    std::uint32_t generation) noexcept {
+  return (digest.low ^ generation * 0x9e3779b97f4a7c15) >> 2;
+}
 
 /// Thread-safe. A claim lasts until it is ended or the process dies.
 class Claims {
@@ -73,4 +82,4 @@ class Claims {
   std::array<Shard, kClaimFiles> shards_;
 };
 
-}  // namespace cachier::local
+}  // namespace cachier::shared

@@ -1,11 +1,12 @@
-#include "backends/memory/wakes.hpp"
+#include "backends/shared/wakes.hpp"
 
 #include <array>
 #include <atomic>
+#include <new>
 
 #include "platform/futex.hpp"
 
-namespace cachier::memory {
+namespace cachier::shared {
 namespace {
 
 /// Counts what happened to the entries whose digests lead here.
@@ -58,7 +59,7 @@ void wake_all() noexcept {
 }
 
 std::unique_ptr<Watch> watch(const Digest& digest) noexcept {
-  return std::make_unique<WordWatch>(word_of(digest));
+  return std::unique_ptr<Watch>(new (std::nothrow) WordWatch(word_of(digest)));
 }
 
-}  // namespace cachier::memory
+}  // namespace cachier::shared

@@ -1,0 +1,68 @@
+#pragma once
+
+/// Removing rows that are no longer wanted without disturbing anybody who computes one
+/// of them.
+
+#include <cachier/entry.hpp>
+#include <cachier/error.hpp>
+
+#include "backends/local/store.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace cachier::local {
+
+/// What a walk sees of a row.
+struct SeenRow {
+  std::int64_t row = 0;
+  std::int64_t version = 0;
+  std::int64_t stored_at = 0;  ///< 0: a tombstone
+  std::int64_t size = 0;
+  Digest digest;
+  bool live = false;   ///< of its function's present epoch
+  bool apart = false;  ///< has a value file
+
+  /// Whether it counts for an entry.
+  [[nodiscard]] bool is_entry() const noexcept { return live && stored_at != 0; }
+};
+
+/// Up to so many rows of the range, in the order of their ids.
+Result<std::vector<SeenRow>> walk(Site& site, Range range, std::int64_t most,
+                                  Deadline deadline);
+
+/// Rows to be removed together: where the claim is free it is held meanwhile, where it
+/// is not a tombstone keeps the version.
+class Removal {
+ public:
+  Removal(Site& site, std::size_t most) : site_(site) { rows_.reserve(most); }
+  Removal(const Removal&) = delete;
+  Removal& operator=(const Removal&) = delete;
+  ~Removal();
+
+  /// At most as many as were announced.
+  std::optional<Error> add(const SeenRow& row, Deadline deadline);
+
+  /// Removes them. `slot`: what readers are told has changed, as in
+  /// `Transaction::commit`. Gives what has been removed: neither tombstones nor what
+  /// was cleared before counts.
+  Result<Counts> remove(std::optional<std::uint64_t> slot, Deadline deadline);
+
+ private:
+  struct One {
+    SeenRow seen;
+    std::uint64_t serial;  ///< of the claim; 0: none
+    Sql how;
+  };
+
+  Result<const Function*> function_of(std::int64_t number, Deadline deadline);
+
+  Site& site_;
+  std::vector<One> rows_;
+  // The last one asked for: rows of one function are neighbours.
+  std::int64_t number_ = 0;
+  const Function* function_ = nullptr;
+};
+
+}  // namespace cachier::local
