@@ -156,6 +156,24 @@ std::optional<Error> rebuild_indexes(Site& site) {
   return transaction->commit(kAllSlots);
 }
 
+/// What damaged rows said of themselves may have been counted wrongly.
+std::optional<Error> count_anew(Site& site) {
+  auto transaction = Transaction::begin(site, soon());
+  if (!transaction) return transaction.error();
+  {
+    Run recount(transaction->connection(), Sql::recount);
+    recount.bind(1, 1).bind(2, kMaxFunction);
+    if (recount.step() != SQLITE_DONE)
+      return transaction->fail(recount.result(), kCannotRepair);
+  }
+  {
+    Run sum(transaction->connection(), Sql::sum_counts);
+    if (sum.step() != SQLITE_DONE)
+      return transaction->fail(sum.result(), kCannotRepair);
+  }
+  return transaction->commit(std::nullopt);
+}
+
 class Repair {
  public:
   Repair(std::string directory, const OnProgress& progress) noexcept
@@ -202,7 +220,7 @@ class Repair {
 
  private:
   static Result<std::unique_ptr<Site>> open(const Peek& peek) {
-    auto site = Site::open(peek.folder(), 0, soon(), {});
+    auto site = Site::open(peek.folder(), soon(), {});
     if (site && (*site)->read_only()) return *(*site)->read_only();
     return site;
   }
@@ -222,6 +240,7 @@ class Repair {
     if (auto error =
             remove_entries(site, of_kind(findings, Finding::Kind::entry), result))
       return error;
+    if (auto error = count_anew(site)) return error;
     return remove_orphans(site, of_kind(findings, Finding::Kind::orphan), result);
   }
 

@@ -32,9 +32,12 @@ constexpr const char* kStatements[] = {
     "UPDATE functions SET epoch = epoch + 1 + (epoch % 1024 = 1023), "
     "entries = 0, bytes = 0 "
     "WHERE id BETWEEN ?1 AND ?2",
-    "UPDATE entries SET epoch = (SELECT epoch FROM functions WHERE id = entries.id >> 44) "
-    "WHERE id BETWEEN ?1 AND ?2 AND stored_at >= ?3 AND stored_at > 0 AND epoch BETWEEN "
-    "(SELECT epoch - 1 - (epoch % 1024 = 1) FROM functions WHERE id = entries.id >> 44) "
+    "UPDATE entries SET epoch = (SELECT epoch FROM functions WHERE id = entries.id >> "
+    "44) "
+    "WHERE id BETWEEN ?1 AND ?2 AND stored_at >= ?3 AND stored_at > 0 AND epoch "
+    "BETWEEN "
+    "(SELECT epoch - 1 - (epoch % 1024 = 1) FROM functions WHERE id = entries.id >> "
+    "44) "
     "AND (SELECT epoch - 1 FROM functions WHERE id = entries.id >> 44)",
     "UPDATE functions SET (entries, bytes) = (SELECT count(*), "
     "coalesce(sum(size + 256), 0) FROM entries WHERE stored_at > 0 "

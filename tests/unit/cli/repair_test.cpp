@@ -212,7 +212,9 @@ class RepairAfterwards : public RepairCommand {
     // What the set-aside database has, page by page, once it is another's.
     fill(0, 100);
     settle();
-    flip(file("c1.db"), fs::file_size(file("c1.db")) - 4096, 4096);
+    const auto size = fs::file_size(file("c1.db"));
+    const auto half = size / 2 / 4096 * 4096;
+    flip(file("c1.db"), half, size - half);
     for (int i = 0; !fs::exists(file("c2.db")) && i < 200; ++i)
       put("cachier:h(x)", i, text("h"));
     ASSERT_TRUE(fs::exists(file("c2.db")));
