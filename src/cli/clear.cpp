@@ -46,14 +46,6 @@ std::string object_of(const ClearOptions& options,
   return what + " of " + std::to_string(ids.size()) + " functions";
 }
 
-/// Whether the user wants it.
-bool confirmed(const std::string& question) {
-  std::cout << question << " [y/N] " << std::flush;
-  std::string answer;
-  if (!std::getline(std::cin, answer)) std::cout << '\n';
-  return answer == "y" || answer == "Y" || answer == "yes";
-}
-
 }  // namespace
 
 int clear(const ClearOptions& options) {

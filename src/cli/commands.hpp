@@ -61,6 +61,14 @@ struct VerifyOptions {
 };
 int verify(const VerifyOptions& options);
 
+/// `cachier repair`.
+struct RepairOptions {
+  std::string directory;
+  bool yes = false;
+  bool json = false;
+};
+int repair(const RepairOptions& options);
+
 /// `cachier backends`.
 int list_backends(bool json);
 

@@ -57,6 +57,7 @@ class Program {
     add_clear();
     add_stats();
     add_verify();
+    add_repair();
     backends_ = app_.add_subcommand("backends", "Where entries can live");
     add_json(backends_, backends_json_);
   }
@@ -82,6 +83,7 @@ class Program {
     if (*clear_) return clear(clear_options_);
     if (*stats_) return stats(stats_options_);
     if (*verify_) return verify(verify_options_);
+    if (*repair_) return repair(repair_options_);
     if (*backends_) return list_backends(backends_json_);
     std::cerr << app_.help();
     return kUsage;
@@ -148,6 +150,14 @@ class Program {
     add_json(verify_, verify_options_.json);
   }
 
+  void add_repair() {
+    repair_ =
+        app_.add_subcommand("repair", "Removes what is damaged, and saves what is not");
+    repair_->add_flag("-y,--yes", repair_options_.yes, "Do not ask");
+    add_directory(repair_, repair_options_.directory);
+    add_json(repair_, repair_options_.json);
+  }
+
   CLI::App app_{"Caches of function results: what is in them, and out with it.",
                 "cachier"};
   CLI::App* list_ = nullptr;
@@ -155,12 +165,14 @@ class Program {
   CLI::App* clear_ = nullptr;
   CLI::App* stats_ = nullptr;
   CLI::App* verify_ = nullptr;
+  CLI::App* repair_ = nullptr;
   CLI::App* backends_ = nullptr;
   ListOptions list_options_;
   ShowOptions show_options_;
   ClearOptions clear_options_;
   StatsOptions stats_options_;
   VerifyOptions verify_options_;
+  RepairOptions repair_options_;
   bool backends_json_ = false;
 };
 

@@ -35,6 +35,13 @@ bool input_is_terminal() noexcept { return ::isatty(STDIN_FILENO) == 1; }
 
 bool output_is_terminal() noexcept { return ::isatty(STDOUT_FILENO) == 1; }
 
+bool confirmed(const std::string& question) {
+  std::cout << question << " [y/N] " << std::flush;
+  std::string answer;
+  if (!std::getline(std::cin, answer)) std::cout << '\n';
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
 bool shows_progress() noexcept {
   const char* const kind = std::getenv("TERM");
   return ::isatty(STDERR_FILENO) == 1 && kind != nullptr &&

@@ -13,6 +13,9 @@ namespace cachier::cli {
 [[nodiscard]] bool input_is_terminal() noexcept;
 [[nodiscard]] bool output_is_terminal() noexcept;
 
+/// Asks a question on the terminal. Whether the answer is yes.
+[[nodiscard]] bool confirmed(const std::string& question);
+
 /// Whether somebody sees stderr while it is written: on a terminal that can rewrite a
 /// line.
 [[nodiscard]] bool shows_progress() noexcept;

@@ -60,7 +60,8 @@ void print_summary(const Report& report, const std::string& location) {
               "entries that cannot be read");
   print_count(report.count(Finding::Kind::orphan), "value file that no entry has",
               "value files that no entry has");
-  std::cout << (report.sound() ? "It is sound.\n" : "It is damaged.\n");
+  std::cout << (report.sound() ? "It is sound.\n"
+                               : "It is damaged: `cachier repair` mends it.\n");
 }
 
 }  // namespace

@@ -19,6 +19,10 @@ inline constexpr std::int64_t kUserVersion = 1;
 inline constexpr int kDigestBits = 44;  ///< of an entry's id, below its function's
 inline constexpr std::int64_t kMaxFunction = (std::int64_t{1} << 19) - 1;
 
+/// What the first epoch of a database is a multiple of, and no later one: another one
+/// says that all has been cleared since the database was made.
+inline constexpr std::int64_t kFirstEpochs = 1'024;
+
 inline constexpr std::uint64_t kMix1 = 0x9e3779b97f4a7c15;
 inline constexpr std::uint64_t kMix2 = 0xbf58476d1ce4e5b9;
 

@@ -31,7 +31,9 @@ constexpr char kSchema[] =
 
 /// Clears leave room above: epochs take four bytes for the next 2^31 of them.
 std::int64_t first_epoch() noexcept {
-  return static_cast<std::int64_t>(platform::random_bits() % 0x7fff'0000) + 1;
+  constexpr std::uint64_t kChoices = 0x7fff'0000 / kFirstEpochs;
+  return static_cast<std::int64_t>(platform::random_bits() % kChoices + 1) *
+         kFirstEpochs;
 }
 
 std::optional<Error> fill(const std::string& path) {

@@ -28,11 +28,17 @@ constexpr const char* kStatements[] = {
     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8)",
     "UPDATE functions SET entries = entries + ?2, bytes = bytes + ?3 "
     "WHERE id IN (0, ?1)",
-    "UPDATE functions SET epoch = epoch + 1, entries = 0, bytes = 0 "
+    // Never again a multiple of 1,024, as the first one is.
+    "UPDATE functions SET epoch = epoch + 1 + (epoch % 1024 = 1023), "
+    "entries = 0, bytes = 0 "
     "WHERE id BETWEEN ?1 AND ?2",
-    "UPDATE entries SET epoch = epoch + 1 WHERE id BETWEEN ?1 AND ?2 "
-    "AND stored_at >= ?3 AND stored_at > 0 "
-    "AND epoch = (SELECT epoch FROM functions WHERE id = entries.id >> 44) - 1",
+    "UPDATE entries SET epoch = (SELECT epoch FROM functions WHERE id = entries.id >> "
+    "44) "
+    "WHERE id BETWEEN ?1 AND ?2 AND stored_at >= ?3 AND stored_at > 0 AND epoch "
+    "BETWEEN "
+    "(SELECT epoch - 1 - (epoch % 1024 = 1) FROM functions WHERE id = entries.id >> "
+    "44) "
+    "AND (SELECT epoch - 1 FROM functions WHERE id = entries.id >> 44)",
     "UPDATE functions SET (entries, bytes) = (SELECT count(*), "
     "coalesce(sum(size + 256), 0) FROM entries WHERE stored_at > 0 "
     "AND id BETWEEN functions.id << 44 AND (functions.id + 1 << 44) - 1 "

@@ -141,6 +141,21 @@ Result<ValueFiles::Made> ValueFiles::make(Bytes head, Bytes content) const {
   return made;
 }
 
+std::optional<Error> ValueFiles::adopt(const std::string& path,
+                                       const ValueFile& which) const {
+  const std::string name = path_of(which);
+  ::unlink(name.c_str());  // of somebody who died here
+  if (::link(path.c_str(), name.c_str()) == 0) return std::nullopt;
+  const std::string directory =
+      directory_of(static_cast<unsigned>(which.row) % kDirectories);
+  for (const std::string& one : {folder_, directory}) {
+    if (::mkdir(one.c_str(), S_IRWXU) != 0 && errno != EEXIST)
+      return platform::system_error("cannot make '" + one + "'", errno);
+  }
+  if (::link(path.c_str(), name.c_str()) == 0) return std::nullopt;
+  return platform::system_error("cannot make '" + name + "'", errno);
+}
+
 Result<std::optional<ValueFiles::Opened>> ValueFiles::open(
     const ValueFile& which) const {
   const std::string path = path_of(which);

@@ -57,6 +57,10 @@ class ValueFiles {
   /// Writes an envelope, in two parts.
   Result<Made> make(Bytes head, Bytes content) const;
 
+  /// Gives a value file of another database a second name, by which it belongs to this
+  /// one. Inside the transaction that names it.
+  std::optional<Error> adopt(const std::string& path, const ValueFile& which) const;
+
   /// An envelope, read or mapped, its checksum not verified.
   struct Opened {
     Bytes envelope;

@@ -123,7 +123,7 @@ TEST_F(VerifyCommand, NamesTheDamagedCallToPeople) {
   EXPECT_EQ(answer.status, 1);
   EXPECT_THAT(answer.out,
               AllOf(HasSubstr("a.f(x=1)"), HasSubstr("its checksum does not hold"),
-                    HasSubstr("1 damaged entry"), HasSubstr("It is damaged.")));
+                    HasSubstr("1 damaged entry"), HasSubstr("cachier repair")));
 }
 
 TEST_F(VerifyCommand, FindsAFlippedBitInAnEnvelope) {

@@ -1,0 +1,326 @@
+/// `cachier repair`: removes what is damaged, and saves what is not.
+
+#include "command_line.hpp"
+#include "damage.hpp"
+
+#include <atomic>
+#include <map>
+#include <thread>
+
+namespace cachier::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RepairCommand : public CommandLine {
+ protected:
+  json repaired() {
+    const Answer answer = in_cache({"repair", "--yes", "--json"});
+    EXPECT_EQ(answer.status, 0) << answer.out << answer.err;
+    const auto lines = answer.objects();
+    EXPECT_FALSE(lines.empty()) << answer.err;
+    if (lines.empty()) return {};
+    EXPECT_EQ(lines.back().at("kind"), "repair");
+    EXPECT_EQ(lines.back().at("sound"), true);
+    EXPECT_EQ(in_cache({"verify"}).status, 0);
+    return lines.back();
+  }
+
+  /// Every entry as `ls` lists it, but for its age.
+  std::map<std::string, json> listed() {
+    std::map<std::string, json> entries;
+    for (json& line : in_cache({"ls", "-e", "--json"}).objects()) {
+      line.erase("age_seconds");
+      entries[line.at("digest")] = line;
+    }
+    return entries;
+  }
+
+  /// Calls with numbers, in two functions, some with value files.
+  void fill(int from, int to) {
+    for (int i = from; i < to; ++i) {
+      put("cachier:a.f(x)", i, text(std::string(1'000, 'x') + std::to_string(i)));
+      if (i % 20 == 0) put("cachier:b.big(x)", i, big(static_cast<char>('a' + i / 20)));
+    }
+  }
+
+  /// As the end of all programs leaves it, all of it in the database.
+  void settle() {
+    close();
+    run_sql_in(file("c1.db"), "PRAGMA wal_checkpoint(TRUNCATE)");
+  }
+};
+
+TEST_F(RepairCommand, DoesNothingWhereNothingIs) {
+  const Answer answer = in_cache({"repair", "-y"});
+  EXPECT_EQ(answer.status, 0) << answer.err;
+  EXPECT_THAT(answer.out, StartsWith("Nothing "));
+  EXPECT_FALSE(fs::exists(directory()));
+}
+
+TEST_F(RepairCommand, DoesNotRepairWithoutBeingAsked) {
+  const std::string digest = put("cachier:f", 1, text("x"));
+  run_sql_in(file("c1.db"), "UPDATE entries SET size = 7");
+  for (const auto& words : {std::vector<std::string>{"repair"}, {"repair", "--json"}}) {
+    const Answer answer = in_cache(words);
+    EXPECT_EQ(answer.status, 2);
+    EXPECT_THAT(answer.err, HasSubstr("--yes"));
+  }
+  EXPECT_EQ(in_cache({"verify"}).status, 1);
+}
+
+TEST_F(RepairCommand, LeavesWhatIsSoundAlone) {
+  fill(0, 40);
+  const auto before = listed();
+  const Answer answer = in_cache({"repair", "-y"});
+  EXPECT_EQ(answer.status, 0) << answer.err;
+  EXPECT_THAT(answer.out, StartsWith("There is nothing to repair"));
+  EXPECT_EQ(repaired().at("removed_entries"), 0);
+  EXPECT_EQ(listed(), before);
+}
+
+TEST_F(RepairCommand, RemovesDamagedEntriesAndNoOthers) {
+  fill(0, 300);
+  run_sql_in(file("c1.db"),
+             "UPDATE entries SET size = size + 1 WHERE id IN (SELECT id FROM entries "
+             "WHERE flags = 0 LIMIT 250)");
+  run_sql_in(file("c1.db"),
+             "UPDATE entries SET version = 'text' WHERE id = (SELECT max(id) FROM "
+             "entries WHERE id >> 44 = 1)");
+  const auto files = value_files(file("c1.values"));
+  ASSERT_EQ(files.size(), 15U);
+  fs::remove(files[0]);
+  fs::resize_file(files[1], 5'000);
+  fs::copy_file(files[2],
+                files[2].parent_path() /
+                    (files[2].filename().string().substr(0, 17) + "0123456789abcdef"));
+  const json done = repaired();
+  EXPECT_EQ(done.at("removed_entries"), 250 + 1 + 2);
+  EXPECT_EQ(done.at("removed_orphans"), 1);
+  EXPECT_EQ(done.at("database_set_aside"), false);
+  EXPECT_EQ(entries(), 315U - 253U);
+  EXPECT_EQ(value_files(file("c1.values")).size(), 13U);
+}
+
+TEST_F(RepairCommand, LetsWhoComputesADamagedEntryStoreIt) {
+  put("cachier:f(x)", 1, text("damaged"));
+  run_sql_in(file("c1.db"), "UPDATE entries SET stored_at = stored_at + 1");
+  cbor::Writer key;
+  encode_call(key, 1);
+  const Function& function = Function::intern("cachier:f(x)");
+  const Id id{.function = &function,
+              .digest = digest_of(function, key.view()),
+              .key = key.view(),
+              .hashed = false};
+  // Not out of what it remembers.
+  close();
+  const auto look = store().look(id, {}, soon());
+  ASSERT_TRUE(look);
+  ASSERT_EQ(look->claim, Look::Claim::granted);
+  EXPECT_TRUE(look->damaged);
+
+  EXPECT_EQ(repaired().at("removed_entries"), 1);
+  Change change;
+  change.value = text("computed");
+  change.token = look->token;
+  const auto stored = store().commit(id, change, soon());
+  EXPECT_TRUE(stored) << stored.error().message();
+  EXPECT_EQ(entries(), 1U);
+}
+
+TEST_F(RepairCommand, ProgramsSeeAtOnceThatAnEntryIsGone) {
+  put("cachier:f(x)", 1, text("damaged"));
+  cbor::Writer key;
+  encode_call(key, 1);
+  const Function& function = Function::intern("cachier:f(x)");
+  const Id id{.function = &function,
+              .digest = digest_of(function, key.view()),
+              .key = key.view(),
+              .hashed = false};
+  ASSERT_TRUE(store().look(id, {}, soon())->entry) << "remembered from here on";
+  run_sql_in(file("c1.db"), "UPDATE entries SET stored_at = stored_at + 1");
+  EXPECT_EQ(repaired().at("removed_entries"), 1);
+  EXPECT_FALSE(store().look(id, {}, soon())->entry);
+}
+
+TEST_F(RepairCommand, SavesWhatADamagedPageLeavesOfADatabase) {
+  fill(0, 600);
+  const auto before = listed();
+  settle();
+  const auto pages = fs::file_size(file("c1.db")) / 4096;
+  ASSERT_GT(pages, 100U);
+  flip(file("c1.db"), pages / 2 * 4096, 4096);
+  ASSERT_EQ(in_cache({"verify"}).status, 1);
+
+  const json done = repaired();
+  EXPECT_EQ(done.at("database_set_aside"), true);
+  EXPECT_EQ(done.at("rescued_from"), file("c1.db"));
+  EXPECT_GE(done.at("saved_entries").get<std::uint64_t>(), before.size() - 20);
+  EXPECT_FALSE(fs::exists(file("c1.db")));
+  EXPECT_FALSE(fs::exists(file("c1.values")));
+  const auto after = listed();
+  EXPECT_EQ(after.size(), done.at("saved_entries"));
+  for (const auto& [digest, entry] : after) {
+    ASSERT_TRUE(before.contains(digest));
+    EXPECT_EQ(entry, before.at(digest)) << "with its time and its key";
+  }
+  EXPECT_THAT(in_cache({"show", "b.big", "--json"}).err, HasSubstr("it has 30"));
+  // Nothing is saved twice.
+  EXPECT_TRUE(repaired().at("rescued_from").is_null());
+}
+
+TEST_F(RepairCommand, SavesWhatIsBetweenDamagedPages) {
+  fill(0, 2'000);
+  const auto before = listed();
+  settle();
+  const auto pages = fs::file_size(file("c1.db")) / 4096;
+  for (const auto at : {pages / 4, pages / 2, pages / 4 * 3})
+    flip(file("c1.db"), at * 4096, 4096);
+  const json done = repaired();
+  EXPECT_EQ(done.at("read_completely"), false);
+  EXPECT_GE(done.at("saved_entries").get<std::uint64_t>(), before.size() - 60);
+}
+
+TEST_F(RepairCommand, SavesWhatWasSetAsideByAProgram) {
+  fill(0, 600);
+  const auto before = listed();
+  settle();
+  flip(file("c1.db"), fs::file_size(file("c1.db")) / 4096 / 2 * 4096, 4096);
+  // Whoever finds it sets it aside, and goes on with an empty one.
+  for (int i = 0; !fs::exists(file("c2.db")) && i < 600; ++i)
+    put("cachier:a.f(x)", i, text("anew"));
+  ASSERT_TRUE(fs::exists(file("c2.db")));
+  const auto anew = listed();
+
+  const json done = repaired();
+  EXPECT_EQ(done.at("database_set_aside"), false);
+  EXPECT_EQ(done.at("rescued_from"), file("c1.db"));
+  EXPECT_GE(done.at("saved_entries").get<std::uint64_t>() + anew.size(),
+            before.size() - 20);
+  const auto after = listed();
+  for (const auto& [digest, entry] : anew)
+    EXPECT_EQ(after.at(digest), entry) << "what is newer stays";
+}
+
+/// A database that was set aside by a program, which goes on with another.
+class RepairAfterwards : public RepairCommand {
+ protected:
+  void SetUp() override {
+    put("cachier:f(x)", 1, text("one"));
+    put("cachier:f(x)", 2, text("two"));
+    put("cachier:g(x)", 1, text("three"));
+    // What the set-aside database has, page by page, once it is another's.
+    fill(0, 100);
+    settle();
+    const auto size = fs::file_size(file("c1.db"));
+    const auto half = size / 2 / 4096 * 4096;
+    flip(file("c1.db"), half, size - half);
+    for (int i = 0; !fs::exists(file("c2.db")) && i < 200; ++i)
+      put("cachier:h(x)", i, text("h"));
+    ASSERT_TRUE(fs::exists(file("c2.db")));
+  }
+
+  std::uint64_t entries_of(const std::string& function) {
+    return in_cache({"ls", function, "--json"}).objects().size();
+  }
+};
+
+TEST_F(RepairAfterwards, WhatWasNotClearedIsSaved) {
+  repaired();
+  EXPECT_EQ(entries_of("cachier:f(x)"), 2U);
+  EXPECT_EQ(entries_of("cachier:g(x)"), 1U);
+}
+
+TEST_F(RepairAfterwards, WhatWasClearedSinceIsNotSaved) {
+  ASSERT_EQ(in_cache({"clear", "cachier:f(x)", "-y"}).status, 0);
+  EXPECT_GE(repaired().at("cleared_since"), 2);
+  EXPECT_EQ(entries_of("cachier:f(x)"), 0U);
+  EXPECT_EQ(entries_of("cachier:g(x)"), 1U);
+}
+
+TEST_F(RepairAfterwards, WhatWasAllClearedSinceIsNotSaved) {
+  ASSERT_EQ(in_cache({"clear", "-y"}).status, 0);
+  EXPECT_EQ(repaired().at("saved_entries"), 0);
+  EXPECT_EQ(entries(), 0U);
+}
+
+TEST_F(RepairAfterwards, WhatWasErasedSinceIsNotSaved) {
+  cbor::Writer key;
+  encode_call(key, 1);
+  const Function& function = Function::intern("cachier:f(x)");
+  const Id id{.function = &function,
+              .digest = digest_of(function, key.view()),
+              .key = key.view(),
+              .hashed = false};
+  Change erase;
+  erase.kind = Change::Kind::erase;
+  ASSERT_TRUE(store().commit(id, erase, soon()));
+  EXPECT_EQ(repaired().at("replaced_since"), 1);
+  EXPECT_EQ(entries_of("cachier:f(x)"), 1U);
+}
+
+TEST_F(RepairCommand, SaysThatNothingCouldBeSaved) {
+  put("cachier:f", 1, text("x"));
+  settle();
+  flip(file("c1.db"), 0, 4096);
+  const Answer answer = in_cache({"repair", "-y"});
+  EXPECT_EQ(answer.status, 0) << answer.err;
+  EXPECT_THAT(answer.out, AllOf(HasSubstr("Set the damaged database aside"),
+                                HasSubstr("Nothing could be saved of " + file("c1.db")),
+                                HasSubstr("It is sound now.")));
+  EXPECT_TRUE(fs::exists(file("c1.db"))) << "others may read more of it";
+}
+
+TEST_F(RepairCommand, MakesADamagedTableAnew) {
+  fill(0, 40);
+  const auto before = listed();
+  close();
+  {
+    std::fstream table(file("table"), std::ios::binary | std::ios::in | std::ios::out);
+    table.seekp(64);
+    table.put(9);
+  }
+  EXPECT_EQ(repaired().at("table_replaced"), true);
+  EXPECT_EQ(listed(), before);
+  fs::resize_file(file("table"), 100);
+  EXPECT_EQ(repaired().at("table_replaced"), true);
+  EXPECT_EQ(listed(), before);
+}
+
+TEST_F(RepairCommand, RebuildsADamagedIndex) {
+  fill(0, 40);
+  settle();
+  const auto before = listed();
+  // The one index, of functions' names: another letter there than in the table.
+  const auto root = run_sql_in(
+      file("c1.db"), "SELECT rootpage FROM sqlite_schema WHERE type = 'index'");
+  std::string page =
+      contents(file("c1.db")).substr(static_cast<std::size_t>(root - 1) * 4096, 4096);
+  const std::size_t at = page.find("cachier:b.big");
+  ASSERT_NE(at, std::string::npos);
+  flip(file("c1.db"), static_cast<std::size_t>(root - 1) * 4096 + at + 8, 1);
+  EXPECT_EQ(in_cache({"verify"}).status, 1);
+  repaired();
+  EXPECT_EQ(listed(), before);
+}
+
+TEST_F(RepairCommand, ProgramsGoOnMeanwhile) {
+  fill(0, 300);
+  settle();
+  flip(file("c1.db"), fs::file_size(file("c1.db")) / 4096 / 2 * 4096, 4096);
+  std::atomic<bool> enough = false;
+  std::thread program([&] {
+    for (int i = 0; !enough; ++i) {
+      put("cachier:c.own(x)", i % 100, text(std::to_string(i)));
+      put("cachier:b.big(x)", i % 3 * 20, big('z'));
+    }
+  });
+  const Answer answer = in_cache({"repair", "--yes"});
+  enough = true;
+  program.join();
+  EXPECT_EQ(answer.status, 0) << answer.out << answer.err;
+  EXPECT_EQ(in_cache({"verify"}).status, 0);
+}
+
+}  // namespace
+}  // namespace cachier::test
