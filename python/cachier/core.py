@@ -27,12 +27,7 @@ MAX_WORKERS_ENVAR_NAME = "CACHIER_MAX_WORKERS"
 DEFAULT_MAX_WORKERS = 8
 
 _LOCAL = ("pickle", "local")
-_SERVERS = {
-    "mongo": "mongetter",
-    "sql": "sql_engine",
-    "redis": "redis_client",
-    "s3": "s3_bucket",
-}
+_SERVERS = ("mongo", "sql", "redis", "s3")
 _NAMES = ("pickle", "memory", *_SERVERS)
 
 _CO_GENERATOR = 0x20
@@ -406,10 +401,9 @@ def _backend_of(given: dict[str, Any]) -> str:
             f"  fix: use one of {', '.join(_NAMES)}"
         )
     if backend in _SERVERS:
-        raise ValueError(
-            f"backend {backend!r} is not in this version yet\n"
-            "  fix: use 'pickle' or 'memory'"
-        )
+        from ._servers import refuse
+
+        refuse(backend, given)
     if backend not in _LOCAL and backend != "memory" and "://" not in backend:
         raise ValueError(
             f"specified an invalid core: {backend}\n"
