@@ -333,7 +333,10 @@ class Cached<F, std::tuple<P...>> {
       }
       if constexpr (Storable<Result>) {
         // A description of a type is nobody's here yet: it is another one's.
-        if (value.codec() != Codec::cbor || value.fingerprint() != 0) return false;
+        if (value.codec() != Codec::cbor || value.fingerprint() != 0 ||
+            value.is_exception()) {
+          return false;
+        }
         try {
           own_ = decode_value<Result>(value.bytes());
         } catch (...) {
