@@ -246,7 +246,7 @@ TEST_F(Envelope, FieldsThatMustBeUnderstoodAreRefused) {
 
 TEST_F(Envelope, FieldsThatAreHintsAreSkipped) {
   for (const char* field :
-       {"1818 4401020304", "181a a10102", "18ff 82f5c101", "1b7fffffffffffffff 00"}) {
+       {"181b 4401020304", "181a a10102", "18ff 82f5c101", "1b7fffffffffffffff 00"}) {
     const auto result =
         opened_fields("0101 0201 05428101" + std::string(field) + "2041f5", 6);
     ASSERT_TRUE(result) << field << result.error().message();
