@@ -251,11 +251,10 @@ void clean_up_if_due(PyObject* self, const CallOptions& options) {
   const Duration stale_after = options.stale_after.value_or(settings.stale_after);
   if (stale_after == kNoLimit) return;
   const auto now = std::chrono::steady_clock::now();
-  if (now < cached.next_cleanup) return;
   const Duration interval =
       options.cleanup_interval.value_or(settings.cleanup_interval);
-  constexpr Duration kLongest = std::chrono::hours(24 * 3650);
-  cached.next_cleanup = now + std::clamp(interval, Duration::zero(), kLongest);
+  if (cached.last_cleanup && now - *cached.last_cleanup < interval) return;
+  cached.last_cleanup = now;
   start_cleanup_of(self, stale_after);
 }
 

@@ -78,7 +78,7 @@ struct Cached {
   std::uint64_t settings_seen = 0;  ///< of `settings_epoch`
   bool quick = false;               ///< a hit needs nothing but key and store
   bool quick_by_name = false;       ///< so does one with keywords
-  std::chrono::steady_clock::time_point next_cleanup{};
+  std::optional<std::chrono::steady_clock::time_point> last_cleanup;
 
   /// Opens the store if it is not open yet, and counts a failure.
   [[nodiscard]] std::optional<Error> open();
