@@ -627,3 +627,21 @@ def test_the_waiter_of_a_failed_owner_computes(cache_dir, run_python, tmp_path):
         (tmp_path / "out").touch()
         assert "its own" in owner.result(LONG).stderr
         assert waiter.result(LONG).stdout == "computed\n"
+
+
+def test_the_page_names_tests_that_are_there():
+    import re
+
+    from conftest import REPOSITORY
+
+    sources = {
+        path.stem: path.read_text()
+        for path in (REPOSITORY / "python" / "tests").glob("test_*.py")
+    }
+    page = (REPOSITORY / "docs" / "parity.md").read_text()
+    named = re.findall(r"`(?:(test_\w+): )?((?:test_|Test)\w+)\*?`", page)
+    assert len(named) > 60
+    for file, name in named:
+        where = sources[file] if file else "\n".join(sources.values())
+        found = name in sources or re.search(rf"(?:def|class) {name}", where)
+        assert found, f"{file}: {name}"
