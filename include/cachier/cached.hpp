@@ -325,7 +325,9 @@ class Cached<F, std::tuple<P...>> {
   /// What stored bytes stand for; nothing: they cannot be read.
   static std::optional<Result> decoded(const Value& value) noexcept {
     // A description of a type is nobody's here yet: it is another one's.
-    if (value.codec() != Codec::cbor || value.fingerprint() != 0) return std::nullopt;
+    if (value.codec() != Codec::cbor || value.fingerprint() != 0 ||
+        value.is_exception())
+      return std::nullopt;
     try {
       return decode_value<Result>(value.bytes());
     } catch (...) {

@@ -191,13 +191,23 @@ class Value {
   [[nodiscard]] bool is_none() const noexcept { return none_; }
   void set_none(bool none) noexcept { none_ = none; }
 
+  /// What the call threw, not what it returned.
+  [[nodiscard]] bool is_exception() const noexcept { return exception_; }
+  void set_exception(bool exception) noexcept { exception_ = exception; }
+
+  /// Tells the code that computed it from other code; 0: not noted.
+  [[nodiscard]] std::uint32_t code() const noexcept { return code_; }
+  void set_code(std::uint32_t code) noexcept { code_ = code; }
+
  private:
   std::shared_ptr<const void> owner_;
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
   std::uint64_t fingerprint_ = 0;
+  std::uint32_t code_ = 0;
   Codec codec_ = Codec::live;
   bool none_ = false;
+  bool exception_ = false;
   bool in_file_ = false;  ///< `owner_` is a `FileBytes`
 };
 

@@ -69,6 +69,8 @@ struct Parts {
   std::uint64_t codec_version = 0;
   std::uint64_t fingerprint = 0;
   bool none = false;
+  bool exception = false;
+  std::uint32_t code = 0;
   std::uint64_t value_offset = 0;
   std::uint64_t value_size = 0;
 };

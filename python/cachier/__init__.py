@@ -18,6 +18,7 @@ from . import _core
 from ._errors import CachierWarning
 from ._version import __version__
 from .config import (
+    caching_disabled,
     disable_caching,
     enable_caching,
     get_default_params,
@@ -40,6 +41,7 @@ __all__ = [
     "MetricSnapshot",
     "__version__",
     "cachier",
+    "caching_disabled",
     "disable_caching",
     "enable_caching",
     "get_default_params",

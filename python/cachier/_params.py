@@ -46,7 +46,7 @@ class Params:
         if config._live is not self:
             return
         if name == "caching_enabled":
-            _core.set_caching_enabled(value)
+            _core.set_caching_enabled(config.is_caching_on())
         else:
             _core.settings_changed()
 

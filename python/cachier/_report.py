@@ -59,6 +59,20 @@ def unreadable(function: str, error: BaseException) -> None:
     )
 
 
+def other_code(function: str) -> None:
+    """Warn once that results of a function were computed by other code than it has."""
+    message = (
+        f"a stored result of {function} was computed by other code than the function "
+        "has now"
+    )
+    _warn_once(
+        message,
+        message,
+        f"{message}\n  meanwhile: it is handed out; this is said once\n"
+        f"  fix: {function}.clear_cache(), or on_code_change='recompute'",
+    )
+
+
 def failed_refresh(function: str, error: BaseException) -> None:
     """Log that a refresh in the background failed; the old result stays."""
     _log.error(

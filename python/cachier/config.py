@@ -22,6 +22,7 @@ __all__ = [
     "CacheEntry",
     "LazyCacheDir",
     "Params",
+    "caching_disabled",
     "disable_caching",
     "enable_caching",
     "get_default_params",
@@ -153,6 +154,37 @@ def enable_caching() -> None:
 def disable_caching() -> None:
     """Turn caching off for the whole program: calls run their functions."""
     get_global_params().caching_enabled = False
+
+
+#: One item for each block of `caching_disabled` that goes on.
+_blocks: list[None] = []
+
+
+def is_caching_on() -> bool:
+    """Tell whether calls are answered from stores."""
+    return not _blocks and bool(value_of("caching_enabled"))
+
+
+class caching_disabled:  # noqa: N801  used as a statement, as what contextlib has
+    """Turn caching off for the whole program while a ``with`` block goes on.
+
+    >>> with caching_disabled():
+    ...     forecast("gfs", 3)  # runs the function, and stores nothing
+
+    All threads are meant, as with ``disable_caching``. Blocks nest, and may overlap in
+    several threads: caching is on again when the last one ends, unless it is turned off
+    otherwise.
+    """
+
+    def __enter__(self) -> None:
+        """Turn it off."""
+        _blocks.append(None)
+        _core.set_caching_enabled(False)
+
+    def __exit__(self, *error: object) -> None:
+        """Turn it on again, if nobody else wants it off."""
+        _blocks.pop()
+        _core.set_caching_enabled(is_caching_on())
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from .util import parse_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, Literal, ParamSpec, TypeVar
 
     from .metrics import CacheMetrics
@@ -27,13 +27,10 @@ MAX_WORKERS_ENVAR_NAME = "CACHIER_MAX_WORKERS"
 DEFAULT_MAX_WORKERS = 8
 
 _LOCAL = ("pickle", "local")
-_SERVERS = {
-    "mongo": "mongetter",
-    "sql": "sql_engine",
-    "redis": "redis_client",
-    "s3": "s3_bucket",
-}
+_SERVERS = ("mongo", "sql", "redis", "s3")
 _NAMES = ("pickle", "memory", *_SERVERS)
+#: Options that `_extras` is for.
+_EXTRAS = frozenset({"ignore", "cache_exceptions", "copy", "on_code_change"})
 
 _CO_GENERATOR = 0x20
 _CO_COROUTINE = 0x80
@@ -78,6 +75,12 @@ def cachier(
     mmap: bool | None = None,
     max_entries: int | None = None,
     max_bytes: int | str | None = None,
+    ignore: Sequence[str] | None = None,
+    cache_exceptions: (
+        bool | type[Exception] | tuple[type[Exception], ...] | None
+    ) = None,
+    copy: bool | None = None,
+    on_code_change: Literal["ignore", "warn", "recompute"] | None = None,
 ) -> Decorator:
     """Cache the results of a function.
 
@@ -109,7 +112,9 @@ def cachier(
     cache_dir : str or os.PathLike
         Where the local store lives; ``~`` is expanded.
     pickle_reload : bool
-        False: this process may answer from its own memory.
+        False: this process may answer from its own memory without looking at the store
+        again, and hands out the same object each time. It does not see what others
+        clear or store.
     separate_files : bool
         Local store: one file an entry instead of a database, as on network file systems
         anyway.
@@ -147,6 +152,19 @@ def cachier(
     max_bytes : int or str
         The same for their bytes, or a text like ``"10MB"``. A result counts for its
         stored bytes and 256.
+    ignore : sequence of str
+        Parameters that are not part of the key: results do not depend on them. Also
+        names of ``*args``, ``**kwargs`` and extra keywords.
+    cache_exceptions : bool, type or tuple of types
+        Exceptions that are stored as results are, and raised again; True: all that are
+        an ``Exception``. None takes the place of a result in the background.
+    copy : bool
+        Backend ``"memory"``: store a deep copy of each result, and hand out copies.
+    on_code_change : {"ignore", "warn", "recompute"}
+        What happens to results that the function computed before its code changed:
+        they are handed out (None), with one warning, or computed anew. Comments,
+        layout, docstrings and decorators are no code, and what the function calls is
+        not looked at. Heeded for results that were stored with this option.
 
     Returns
     -------
@@ -209,7 +227,7 @@ class Options:
             bool(self._value("next_time")),
             _wait_limit(self._value("wait_for_calc_timeout")),
             bool(self._value("allow_none")),
-            bool(config.value_of("caching_enabled")),
+            config.is_caching_on(),
             bool(self._value("cleanup_stale")),
             2**63 - 1 if interval is None else interval,
         )
@@ -244,6 +262,11 @@ class Decorator:
         self._hash_func = _hash_func_of(given)
         backend = _backend_of(given)
         _check(given)
+        self._extras = not _EXTRAS.isdisjoint(given)
+        if self._extras:
+            from . import _extras
+
+            _extras.check(given)
         self._size_limit = _size_limit(
             given.get("entry_size_limit", config.value_of("entry_size_limit"))
         )
@@ -296,10 +319,15 @@ class Decorator:
         is_method = bound is None and names[:1] == ["self"]
         self._check_method(function, is_method)
         _warn_of_shadowed_options(function, names)
+        keyed = names[1:] if is_method else names
+        if self._extras:
+            from . import _extras
+
+            keyed = _extras.keyed(self._given, _called(target), keyed)
         if function_id is None:
             function_id = _names.function_id(
                 target,
-                ",".join(names[1:] if is_method else names),
+                ",".join(keyed),
                 key_prefix=self._given.get("key_prefix", "cachier"),
                 name=self._given.get("name"),
                 version=self._given.get("version"),
@@ -313,7 +341,7 @@ class Decorator:
             self._store,
             self._options,
             function_id,
-            getattr(target, "__qualname__", None) or type(target).__qualname__,
+            _called(target),
             parameters,
             1 if is_method else 0,
             bound,
@@ -327,6 +355,11 @@ class Decorator:
             bool(self._given.get("mmap", True)),
             *self._bounds,
         )
+        holds = not self._given.get("pickle_reload", config.value_of("pickle_reload"))
+        if self._extras or holds:
+            from . import _extras
+
+            _extras.configure(cached, target, self._given, holds)
         if metrics is not None:
             metrics._measure = _measure_of(cached)
         _look_like(cached, function)
@@ -406,10 +439,9 @@ def _backend_of(given: dict[str, Any]) -> str:
             f"  fix: use one of {', '.join(_NAMES)}"
         )
     if backend in _SERVERS:
-        raise ValueError(
-            f"backend {backend!r} is not in this version yet\n"
-            "  fix: use 'pickle' or 'memory'"
-        )
+        from ._servers import refuse
+
+        refuse(backend, given)
     if backend not in _LOCAL and backend != "memory" and "://" not in backend:
         raise ValueError(
             f"specified an invalid core: {backend}\n"
@@ -589,6 +621,10 @@ def _names_of(code: types.CodeType) -> list[str]:
     if code.co_flags & _CO_VARKEYWORDS:
         listed.append("**" + names[end])
     return listed
+
+
+def _called(target: Any) -> str:
+    return getattr(target, "__qualname__", None) or type(target).__qualname__
 
 
 def _measure_of(cached: Any) -> Callable[[], tuple[int, int] | None]:

@@ -6,6 +6,9 @@
 
 #include <structmember.h>
 
+#include <array>
+#include <cstdint>
+
 #include "cached.hpp"
 #include "objects.hpp"
 
@@ -60,11 +63,24 @@ PyObject* call(PyObject* self, PyObject* const* values, std::size_t count,
   return PyObject_Vectorcall(bound.function, all.data(), positional + 1, keywords);
 }
 
-PyObject* precache_value(PyObject* self, PyObject* const* values, Py_ssize_t count,
-                         PyObject* keywords) {
+/// Methods of the function that take the arguments of a call, and so the object.
+enum class Method : std::uint8_t {
+  precache_value,
+  key,
+  is_cached,
+  peek,
+  invalidate,
+  explain,
+};
+constexpr std::array<const char*, 6> kMethods{
+    "precache_value", "key", "is_cached", "peek", "invalidate", "explain"};
+
+template <Method kMethod>
+PyObject* with_object(PyObject* self, PyObject* const* values, Py_ssize_t count,
+                      PyObject* keywords) {
   BoundFunction& bound = bound_of(self);
-  const Ref method =
-      Ref::steal(PyObject_GetAttrString(bound.function, "precache_value"));
+  const Ref method = Ref::steal(PyObject_GetAttrString(
+      bound.function, kMethods[static_cast<std::size_t>(kMethod)]));
   if (!method) return nullptr;
   const auto positional = static_cast<std::size_t>(count);
   const std::size_t named =
@@ -166,11 +182,25 @@ void deallocate(PyObject* self) {
   Py_DECREF(type);
 }
 
-PyMethodDef methods[] = {{"precache_value", as_cfunction(guarded<precache_value>),
-                          METH_FASTCALL | METH_KEYWORDS,
-                          "Store a value as the result of a call of this method."},
-                         {"__reduce__", reduce, METH_NOARGS, nullptr},
-                         {nullptr, nullptr, 0, nullptr}};
+PyMethodDef methods[] = {
+    {"precache_value", as_cfunction(guarded<with_object<Method::precache_value>>),
+     METH_FASTCALL | METH_KEYWORDS,
+     "Store a value as the result of a call of this method."},
+    {"key", as_cfunction(guarded<with_object<Method::key>>),
+     METH_FASTCALL | METH_KEYWORDS, "Give the digest of a call of this method."},
+    {"is_cached", as_cfunction(guarded<with_object<Method::is_cached>>),
+     METH_FASTCALL | METH_KEYWORDS,
+     "Tell whether a fresh result of a call of this method is stored."},
+    {"peek", as_cfunction(guarded<with_object<Method::peek>>),
+     METH_FASTCALL | METH_KEYWORDS,
+     "Give the fresh result that is stored for a call of this method, else None."},
+    {"invalidate", as_cfunction(guarded<with_object<Method::invalidate>>),
+     METH_FASTCALL | METH_KEYWORDS, "Remove the entry of a call of this method."},
+    {"explain", as_cfunction(guarded<with_object<Method::explain>>),
+     METH_FASTCALL | METH_KEYWORDS,
+     "Say in words what a call of this method would do now, and why."},
+    {"__reduce__", reduce, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr}};
 
 PyGetSetDef properties[] = {{"__func__", get_function, nullptr, nullptr, nullptr},
                             {"__self__", get_object, nullptr, nullptr, nullptr},

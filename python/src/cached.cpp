@@ -89,8 +89,9 @@ bool write_argument(const Cached& cached, KeyWalk& walk, cbor::Writer& writer,
 bool write_bound(const Cached& cached, const Parameters& parameters, const Bound& bound,
                  cbor::Writer& writer) {
   KeyWalk walk(writer);
-  writer.array(parameters.count() - parameters.unkeyed);
+  writer.array(parameters.keyed_count());
   for (std::size_t at = parameters.unkeyed; at < parameters.count(); ++at) {
+    if (!parameters.is_keyed(at)) continue;
     if (!write_argument(cached, walk, writer, bound.slots[at],
                         parameters.names[at].get())) {
       return false;
@@ -123,6 +124,7 @@ Ref arguments_by_name(const Parameters& parameters, const Bound& bound) {
   Ref all = Ref::steal(PyDict_New());
   if (!all) return {};
   for (std::size_t at = parameters.unkeyed; at < parameters.count(); ++at) {
+    if (!parameters.is_keyed(at)) continue;
     if (PyDict_SetItem(all.get(), parameters.names[at].get(), bound.slots[at]) < 0) {
       return {};
     }
@@ -198,17 +200,6 @@ bool merge_bound(const Cached& cached, const Arguments& arguments,
   return merged.finish_keywords();
 }
 
-/// Warns of a failure of the store, or, where that is wanted, raises it: false.
-bool get_over(const Cached& cached, const Error& error) {
-  const bool refused = error.code() == ErrorCode::refused;
-  if (refused ? cached.raise_refusals : cached.raise_outages) {
-    raise_error(error);
-    return false;
-  }
-  report_failure(cached, error);
-  return true;
-}
-
 PyObject* call_uncached(const Cached& cached, const Arguments& arguments) {
   return interruptibly([&] {
     return PyObject_Vectorcall(cached.function.get(), arguments.values,
@@ -232,6 +223,27 @@ engine::Policy policy_of(const Cached& cached, const CallOptions& options) {
   return policy;
 }
 
+/// What this process holds of the store, counted and told as any hit. Null: nothing
+/// that counts, or, with an exception set, that it cannot be handed out.
+PyObject* find_held(PyObject* self, const Arguments& arguments, const Id& id,
+                    const engine::Policy& policy, const CallOptions& options) {
+  Cached& cached = cached_of(self);
+  PyObject* const found = cached.held->find(*id.function, id.digest, id.key, id.hashed,
+                                            policy.max_age, policy.allow_none);
+  if (found == nullptr) return nullptr;
+  const Ref result = Ref::borrow(found);
+  cached.counters.hits.fetch_add(1, std::memory_order_relaxed);
+  if (cached.metrics || options.verbose) {
+    const auto began = std::chrono::steady_clock::now();
+    PythonWork(self, arguments, options.verbose).on(engine::Step::entry_found);
+    if (cached.metrics) {
+      record_call(cached.metrics.get(), std::chrono::steady_clock::now() - began,
+                  false);
+    }
+  }
+  return Py_NewRef(result.get());
+}
+
 void clean_up_if_due(PyObject* self, const CallOptions& options) {
   Cached& cached = cached_of(self);
   const Settings& settings = cached.settings;
@@ -239,11 +251,10 @@ void clean_up_if_due(PyObject* self, const CallOptions& options) {
   const Duration stale_after = options.stale_after.value_or(settings.stale_after);
   if (stale_after == kNoLimit) return;
   const auto now = std::chrono::steady_clock::now();
-  if (now < cached.next_cleanup) return;
   const Duration interval =
       options.cleanup_interval.value_or(settings.cleanup_interval);
-  constexpr Duration kLongest = std::chrono::hours(24 * 3650);
-  cached.next_cleanup = now + std::clamp(interval, Duration::zero(), kLongest);
+  if (cached.last_cleanup && now - *cached.last_cleanup < interval) return;
+  cached.last_cleanup = now;
   start_cleanup_of(self, stale_after);
 }
 
@@ -290,6 +301,18 @@ void Cached::use(std::shared_ptr<Store> opened) noexcept {
   if (store != nullptr && bounds.any()) store->keep_within(id, bounds);
 }
 
+void Cached::let_go(const Id* of) noexcept {
+  ++held_epoch;
+  if (!held) return;
+  if (of == nullptr) {
+    held->drop_all();
+    return;
+  }
+  Change change;
+  change.kind = Change::Kind::erase;
+  (void)held->commit(*of, change, Deadline::max());
+}
+
 bool Cached::read_settings() {
   const std::uint64_t epoch = settings_epoch;
   const Ref resolved = Ref::steal(interruptibly(
@@ -313,7 +336,8 @@ bool Cached::read_settings() {
   settings = read;
   settings_seen = epoch;
   quick = live != nullptr && !hash_func && !bound_arguments && !metrics &&
-          read.enabled && !read.cleanup_stale && parameters.function;
+          read.enabled && !read.cleanup_stale && parameters.function &&
+          !parameters.leaves_out() && !copies && !exceptions;
   const auto is_option = [](const Ref& one) { return is_call_option(one.get()); };
   quick_by_name = quick && parameters.count() <= kQuickParameters &&
                   std::ranges::none_of(parameters.names, is_option);
@@ -368,9 +392,14 @@ PyObject* call_cached(PyObject* self, const Arguments& given) {
                           policy.max_age, policy.allow_none);
     if (found != nullptr) {
       cached.counters.hits.fetch_add(1, std::memory_order_relaxed);
-      return Py_NewRef(found);
+      return hand_out(cached, found);
     }
   }
+  if (cached.held && !policy.overwrite) {
+    PyObject* const found = find_held(self, arguments, placed.id, policy, options);
+    if (found != nullptr) return found;
+  }
+  const std::uint64_t held_since = cached.held_epoch;
 
   // The object may be gone before the call is over; what it is made of must not.
   const Ref kept = Ref::borrow(self);
@@ -378,13 +407,18 @@ PyObject* call_cached(PyObject* self, const Arguments& given) {
   {
     const auto began = std::chrono::steady_clock::now();
     PythonWork work(self, arguments, options.verbose);
+    const std::shared_ptr<Store> store = cached.store;  // it may be given another
     const engine::Ended ended =
-        engine::call(cached.store, placed.id, policy, work, &cached.counters);
+        engine::call(store, placed.id, policy, work, &cached.counters);
     if (cached.metrics) {
       record_call(cached.metrics.get(), std::chrono::steady_clock::now() - began,
                   work.timed_out());
     }
     result = work.finish(ended);
+    if (cached.held && result != nullptr && work.stored_at() &&
+        held_since == cached.held_epoch) {
+      cached.held->keep(placed.id, result, *work.stored_at());
+    }
   }
   drop_what_is_dead();
   report_engine_messages();
@@ -420,7 +454,9 @@ PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) 
       if (!drop_exception()) return encoded;
       if (!encoded && encoded.error() == ErrorCode::too_large) return encoded;
     }
-    Value live = Value::of_object(share_object(value));
+    const Ref kept = cached.copies ? deep_copy(value) : Ref::borrow(value);
+    if (!kept) return Error(ErrorCode::unsupported, "cannot store a value");
+    Value live = Value::of_object(share_object(kept.get()));
     live.set_none(value == Py_None);
     return live;
   }();
@@ -428,9 +464,12 @@ PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) 
     if (PyErr_Occurred() != nullptr) return nullptr;
     return Py_NewRef(value);
   }
+  stored->set_code(cached.code);
   const engine::Policy policy = policy_of(cached, {});
+  const std::shared_ptr<Store> store = cached.store;
   const Result<Version> put =
-      engine::precache(*cached.store, placed.id, std::move(*stored), policy);
+      engine::precache(*store, placed.id, std::move(*stored), policy);
+  cached.let_go(&placed.id);
   drop_what_is_dead();
   report_engine_messages();
   if (!put && !(put.error() == ErrorCode::claim_lost) &&
@@ -467,6 +506,16 @@ PyObject* raise_error(const Error& error) {
   }
   PyErr_SetString(type, error.message().c_str());
   return nullptr;
+}
+
+bool get_over(const Cached& cached, const Error& error) {
+  const bool refused = error.code() == ErrorCode::refused;
+  if (refused ? cached.raise_refusals : cached.raise_outages) {
+    raise_error(error);
+    return false;
+  }
+  report_failure(cached, error);
+  return true;
 }
 
 void report_failure(const Cached& cached, const Error& error) noexcept {

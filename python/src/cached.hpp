@@ -61,6 +61,15 @@ struct Cached {
   std::uint64_t size_limit = std::numeric_limits<std::uint64_t>::max();
   Buffers buffers = Buffers::mapped;
   Bounds bounds;  ///< of what the store keeps of it
+  /// What the process holds of a store that others share; null: it always asks.
+  std::shared_ptr<LiveStore> held;
+  std::uint64_t held_epoch = 0;  ///< raised by whatever `held` must not survive
+  Ref exceptions;                ///< types that are stored, a tuple; empty: none
+  bool copies = false;           ///< of live objects, for each caller
+  /// Tells the function's code from other code; 0: nobody asks.
+  std::uint32_t code = 0;
+  enum class OtherCode : std::uint8_t { ignore, warn, recompute };
+  OtherCode other_code = OtherCode::ignore;  ///< what its results are good for
   bool raise_outages = false;
   bool raise_refusals = true;
   Counters counters;
@@ -69,13 +78,16 @@ struct Cached {
   std::uint64_t settings_seen = 0;  ///< of `settings_epoch`
   bool quick = false;               ///< a hit needs nothing but key and store
   bool quick_by_name = false;       ///< so does one with keywords
-  std::chrono::steady_clock::time_point next_cleanup{};
+  std::optional<std::chrono::steady_clock::time_point> last_cleanup;
 
   /// Opens the store if it is not open yet, and counts a failure.
   [[nodiscard]] std::optional<Error> open();
 
   /// From now on its entries are in `opened`; null: not known yet.
   void use(std::shared_ptr<Store> opened) noexcept;
+
+  /// Holds no longer what it has of one call, or (null) of any.
+  void let_go(const Id* of) noexcept;
 
   /// Reads the settings if they have changed. False: an exception is set.
   [[nodiscard]] bool update_settings() {
@@ -118,6 +130,9 @@ struct CachedFunction {
 
 /// The exception that callers get for an error of a store. Sets it, gives null.
 PyObject* raise_error(const Error& error);
+
+/// Warns of a failure of the store, or, where that is wanted, raises it: false.
+[[nodiscard]] bool get_over(const Cached& cached, const Error& error);
 
 /// Warns, once a store, of a failure that calls get over.
 void report_failure(const Cached& cached, const Error& error) noexcept;

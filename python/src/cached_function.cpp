@@ -15,6 +15,7 @@
 #include "cached.hpp"
 #include "key_walk.hpp"
 #include "objects.hpp"
+#include "questions.hpp"
 #include "report.hpp"
 #include "value_codec.hpp"
 
@@ -135,8 +136,10 @@ PyObject* clear(PyObject* self, Clear what) {
   if (const std::optional<Error> failure = cached.open()) return raise_error(*failure);
   Filter filter;
   filter.function = cached.id;
+  const std::shared_ptr<Store> store = cached.store;
   const auto cleared =
-      cached.store->clear(filter, what, std::chrono::steady_clock::now() + kTimeout);
+      store->clear(filter, what, std::chrono::steady_clock::now() + kTimeout);
+  if (what == Clear::entries) cached.let_go(nullptr);
   drop_what_is_dead();
   report_engine_messages();
   if (!cleared) return raise_error(cleared.error());
@@ -168,9 +171,9 @@ PyObject* measure(PyObject* self, PyObject*) {
   Filter filter;
   filter.function = cached.id;
   Cursor from;
+  const std::shared_ptr<Store> store = cached.store;
   do {
-    auto page =
-        cached.store->scan(filter, from, std::chrono::steady_clock::now() + kTimeout);
+    auto page = store->scan(filter, from, std::chrono::steady_clock::now() + kTimeout);
     if (!page) return raise_error(page.error());
     for (const Header& header : page->entries) bytes += header.size;
     count += page->entries.size();
@@ -209,6 +212,49 @@ PyObject* precache_value(PyObject* self, PyObject* const* values, Py_ssize_t cou
   }
   if (!rest.finish_keywords()) return nullptr;
   return precache(self, rest.view(), value);
+}
+
+/// _configure(ignore, exceptions, copies, holds, code, other_code): what few functions
+/// want. Before the first call.
+PyObject* configure(PyObject* self, PyObject* arguments) {
+  Cached& cached = cached_of(self);
+  PyObject *ignore = nullptr, *exceptions = nullptr;
+  int copies = 0, holds = 0, other_code = 0;
+  unsigned int code = 0;
+  if (!PyArg_ParseTuple(arguments, "O!O!ppIi", &PyTuple_Type, &ignore, &PyTuple_Type,
+                        &exceptions, &copies, &holds, &code, &other_code)) {
+    return nullptr;
+  }
+  cached.parameters.leave_out(ignore);
+  if (cached.own) cached.own->leave_out(ignore);
+  if (PyTuple_GET_SIZE(exceptions) > 0) cached.exceptions = Ref::borrow(exceptions);
+  cached.copies = copies != 0 && cached.live != nullptr;
+  if (holds != 0 && cached.live == nullptr) cached.held = std::make_shared<LiveStore>();
+  cached.code = code;
+  cached.other_code = static_cast<Cached::OtherCode>(other_code);
+  return Py_NewRef(Py_None);
+}
+
+/// _use_store(store): its entries are there from now on, and what it has read is
+/// forgotten. For tests of programs; not while it is being called.
+PyObject* use_store(PyObject* self, PyObject* store) {
+  Cached& cached = cached_of(self);
+  if (!PyObject_TypeCheck(store, store_handle_type)) {
+    PyErr_SetString(PyExc_TypeError, "a store is needed");
+    return nullptr;
+  }
+  const auto& handle = *reinterpret_cast<StoreHandle*>(store);
+  cached.store_handle = Ref::borrow(store);
+  cached.live = handle.live;
+  cached.use(*handle.store);
+  cached.let_go(nullptr);
+  cached.settings_seen = 0;
+  drop_what_is_dead();
+  return Py_NewRef(Py_None);
+}
+
+PyObject* get_store(PyObject* self, void*) {
+  return Py_NewRef(cached_of(self).store_handle.get());
 }
 
 PyObject* reduce_ex(PyObject* self, PyObject* protocol) {
@@ -367,10 +413,11 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
   const Cached& cached = *object.cached;
   for (const Ref* const ref :
        {&cached.function, &cached.store_handle, &cached.options, &cached.hash_func,
-        &cached.metrics, &cached.bound_arguments, &cached.bound_keywords}) {
+        &cached.metrics, &cached.bound_arguments, &cached.bound_keywords,
+        &cached.exceptions}) {
     Py_VISIT(ref->get());
   }
-  int stop = 0;
+  int stop = cached.held ? cached.held->traverse(visit, arg) : 0;
   cached.parameters.traverse(visit, arg, stop);
   if (cached.own) cached.own->traverse(visit, arg, stop);
   return stop;
@@ -384,6 +431,8 @@ int clear_references(PyObject* self) {
   if (object.cached != nullptr) {
     object.cached->hash_func.clear();
     object.cached->metrics.clear();
+    object.cached->let_go(nullptr);
+    drop_what_is_dead();
   }
   return 0;
 }
@@ -416,6 +465,28 @@ PyMethodDef methods[] = {
      PyDoc_STR("precache_value($self, /, *args, value_to_cache, **kwds)\n--\n\n"
                "Store a value as the result of the call with these arguments, and "
                "give it.")},
+    {"key", as_cfunction(guarded<key_of_call>), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("key($self, /, *args, **kwds)\n--\n\n"
+               "Give the digest of the call with these arguments, as `cachier ls` "
+               "shows it.")},
+    {"is_cached", as_cfunction(guarded<is_cached>), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("is_cached($self, /, *args, **kwds)\n--\n\n"
+               "Tell whether a fresh result of the call with these arguments is "
+               "stored.")},
+    {"peek", as_cfunction(guarded<peek>), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("peek($self, /, *args, **kwds)\n--\n\n"
+               "Give the fresh result that is stored for the call with these "
+               "arguments, else None. Runs nothing and waits for nobody.")},
+    {"invalidate", as_cfunction(guarded<invalidate>), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("invalidate($self, /, *args, **kwds)\n--\n\n"
+               "Remove the entry of the call with these arguments, and tell whether "
+               "there was one. What is being computed for it will not be stored.")},
+    {"explain", as_cfunction(guarded<explain>), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("explain($self, /, *args, **kwds)\n--\n\n"
+               "Say in words what the call with these arguments would do now, and "
+               "why.")},
+    {"_configure", guarded<configure>, METH_VARARGS, nullptr},
+    {"_use_store", guarded<use_store>, METH_O, nullptr},
     {"_measure", guarded<measure>, METH_NOARGS, nullptr},
     {"__reduce_ex__", reduce_ex, METH_O, nullptr},
     {"__copy__", copy, METH_NOARGS, nullptr},
@@ -433,6 +504,7 @@ PyGetSetDef properties[] = {
     {"metrics", get_metrics, nullptr, "The metrics, None unless enabled.", nullptr},
     {"_function_id", get_function_id, nullptr, "The function's id in the store.",
      nullptr},
+    {"_store", get_store, nullptr, "Where its entries are.", nullptr},
     {"_options", get_options, nullptr, "What it was decorated with.", nullptr},
     {"_counters", get_counters, nullptr, "What the engine has counted.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};

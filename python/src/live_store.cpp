@@ -181,6 +181,16 @@ Result<Version> LiveStore::commit(const Id& id, const Change& change,
   }
 }
 
+void LiveStore::keep(const Id& id, PyObject* object, Time stored_at) noexcept {
+  try {
+    std::shared_ptr<const void> payload = share_object(object);
+    std::shared_ptr<const void> replaced;
+    (void)table_.put(id, Change(), payload, object == Py_None, stored_at, replaced);
+  } catch (const std::bad_alloc&) {
+    return;  // the store has it
+  }
+}
+
 Result<Page> LiveStore::scan(const Filter& filter, const Cursor& from,
                              Deadline) noexcept {
   try {

@@ -49,6 +49,9 @@ class LiveStore final : public Store {
     return object_of(slot->payload);
   }
 
+  /// Stores an object as of `stored_at`, whatever is there.
+  void keep(const Id& id, PyObject* object, Time stored_at) noexcept;
+
   [[nodiscard]] Capabilities capabilities() const noexcept override;
   Result<Look> look(const Id& id, const Ask& ask, Deadline deadline) noexcept override;
   Result<Version> commit(const Id& id, const Change& change,

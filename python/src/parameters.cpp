@@ -160,7 +160,7 @@ bool Parameters::bind(const Arguments& arguments, Bound& bound) const {
     if (!surplus) return false;
     at = std::min(at + unkeyed_surplus, arguments.positional);
     bound.surplus = arguments.values + at;
-    bound.surplus_count = arguments.positional - at;
+    bound.surplus_count = surplus_left_out_ ? 0 : arguments.positional - at;
   }
   const std::size_t keywords = arguments.keyword_count();
   for (std::size_t n = 0; n < keywords; ++n) {
@@ -170,12 +170,43 @@ bool Parameters::bind(const Arguments& arguments, Bound& bound) const {
       if (bound.slots[slot] != nullptr) return false;
       bound.slots[slot] = arguments.keyword_value(n);
     } else if (extra) {
+      if (!left_out_.empty() && is_left_out(name)) continue;
       bound.extra.emplace_back(name, arguments.keyword_value(n));
     } else {
       return false;
     }
   }
   return fill_defaults(bound);
+}
+
+void Parameters::leave_out(PyObject* left_out) {
+  for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(left_out); ++at) {
+    left_out_names_.push_back(interned(PyTuple_GET_ITEM(left_out, at)));
+  }
+  if (left_out_names_.empty()) return;
+  const auto is_named = [this](const Ref& name) {
+    return name && std::ranges::any_of(left_out_names_, [&](const Ref& one) {
+             return is_same_name(one.get(), name.get());
+           });
+  };
+  for (const Ref& name : names) left_out_.push_back(is_named(name));
+  left_out_.push_back(true);  // never empty
+  surplus_left_out_ = is_named(surplus_name);
+  extra_left_out_ = is_named(extra_name);
+}
+
+bool Parameters::is_left_out(PyObject* name) const noexcept {
+  return extra_left_out_ ||
+         std::ranges::any_of(left_out_names_, [name](const Ref& one) {
+           return is_same_name(one.get(), name);
+         });
+}
+
+std::size_t Parameters::keyed_count() const noexcept {
+  if (left_out_.empty()) return count() - unkeyed;
+  return static_cast<std::size_t>(
+      std::count(left_out_.begin() + static_cast<std::ptrdiff_t>(unkeyed),
+                 left_out_.end() - 1, false));
 }
 
 bool Parameters::fill_defaults(Bound& bound) const {

@@ -95,12 +95,30 @@ struct Parameters {
   /// The same of the surplus, where that is where they go.
   std::size_t unkeyed_surplus = 0;
 
+  /// Leaves arguments out of keys: those of parameters, of `*args` and `**kwargs`, and
+  /// extra keywords, by their names, a tuple of `str`.
+  void leave_out(PyObject* left_out);
+  /// Whether any is left out.
+  [[nodiscard]] bool leaves_out() const noexcept { return !left_out_.empty(); }
+  /// Whether the parameter is part of the key, `unkeyed` apart.
+  [[nodiscard]] bool is_keyed(std::size_t at) const noexcept {
+    return left_out_.empty() || !left_out_[at];
+  }
+  /// How many are part of the key.
+  [[nodiscard]] std::size_t keyed_count() const noexcept;
+
   /// The parameter of this name that may be given by keyword, or `count()`.
   [[nodiscard]] std::size_t find(PyObject* name) const noexcept;
   void traverse(visitproc visit, void* arg, int& stop) const noexcept;
 
  private:
   [[nodiscard]] bool fill_defaults(Bound& bound) const;
+  [[nodiscard]] bool is_left_out(PyObject* name) const noexcept;
+
+  std::vector<bool> left_out_;       ///< by parameter, with one more; empty: none
+  std::vector<Ref> left_out_names_;  ///< all that were given
+  bool surplus_left_out_ = false;
+  bool extra_left_out_ = false;
 };
 
 }  // namespace cachier::python

@@ -37,6 +37,7 @@ class RefreshTask final : public Task {
   void run() override {
     if (ticket_ == nullptr) return;
     PythonWork work(self(), arguments_.view(), false);
+    work.refreshes();
     const engine::Ended ended = engine::run_refresh(std::move(ticket_), work);
     const Ref result = Ref::steal(work.finish(ended));
     if (result) return;
@@ -62,7 +63,8 @@ class CleanupTask final : public Task {
     // A negative age may reach beyond the end of time.
     const bool ends = stale_after_ < now - Time::max();
     filter.stored_before = ends ? Time::max() : now - stale_after_;
-    const auto removed = cached.store->clear(
+    const std::shared_ptr<Store> store = cached.store;
+    const auto removed = store->clear(
         filter, Clear::stale, std::chrono::steady_clock::now() + kCleanupTimeout);
     if (!removed) report_failure(cached, removed.error());
   }

@@ -97,6 +97,10 @@ void report_unreadable(const std::string& function, PyObject* exception) noexcep
   report("unreadable", "sO", function.c_str(), exception);
 }
 
+void report_other_code(const std::string& function) noexcept {
+  report("other_code", "s", function.c_str());
+}
+
 void report_failed_refresh(const std::string& function, PyObject* exception) noexcept {
   report("failed_refresh", "sO", function.c_str(), exception);
 }

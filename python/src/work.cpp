@@ -46,7 +46,49 @@ class FrameSet {
   Ref token_;
 };
 
+/// An exception among results. No function can return the variable: it is known to this
+/// file alone.
+Ref wrap_raised(PyObject* exception) {
+  return Ref::steal(PyTuple_Pack(2, frame_variable, exception));
+}
+
+Ref call_of_copy(const char* function, PyObject* object) {
+  const Ref module = import_module("copy");
+  return module ? Ref::steal(interruptibly([&] {
+    return PyObject_CallMethod(module.get(), function, "O", object);
+  }))
+                : Ref();
+}
+
+/// A copy of an exception, which holds no frames; where it does not copy, itself.
+/// Null: an exception is set that is no `Exception`.
+Ref without_traceback(PyObject* exception) {
+  Ref copy = call_of_copy("copy", exception);
+  if (copy && Py_TYPE(copy.get()) == Py_TYPE(exception)) return copy;
+  if (!drop_exception()) return {};
+  return Ref::borrow(exception);
+}
+
 }  // namespace
+
+bool stands_for_exception(PyObject* object) noexcept {
+  return PyTuple_CheckExact(object) && PyTuple_GET_SIZE(object) == 2 &&
+         PyTuple_GET_ITEM(object, 0) == frame_variable;
+}
+
+Ref deep_copy(PyObject* object) { return call_of_copy("deepcopy", object); }
+
+PyObject* hand_out(const Cached& cached, PyObject* found) {
+  if (stands_for_exception(found)) {
+    const Ref kept = Ref::borrow(found);
+    Ref exception = without_traceback(PyTuple_GET_ITEM(kept.get(), 1));
+    if (exception) Raised::of(std::move(exception)).restore();
+    return nullptr;
+  }
+  if (!cached.copies) return Py_NewRef(found);
+  const Ref kept = Ref::borrow(found);
+  return deep_copy(kept.get()).release();
+}
 
 bool make_frame_variable() {
   if (frame_variable == nullptr) {
@@ -55,13 +97,35 @@ bool make_frame_variable() {
   return frame_variable != nullptr;
 }
 
-bool PythonWork::accept(const Entry& entry) noexcept {
-  if (entry.value.codec() == Codec::live) {
-    result_ = Ref::borrow(object_of(entry.value.object()));
+bool PythonWork::is_usable(const Value& value) const noexcept {
+  if (value.is_exception() && !cached_.exceptions) return false;
+  if (cached_.other_code == Cached::OtherCode::ignore || value.code() == cached_.code) {
     return true;
   }
+  if (cached_.other_code == Cached::OtherCode::recompute) return false;
+  // Where nobody noted it, nobody knows.
+  if (value.code() != 0) report_other_code(cached_.name);
+  return true;
+}
+
+bool PythonWork::accept(const Entry& entry) noexcept {
+  if (entry.value.codec() == Codec::live) {
+    result_ = Ref::steal(hand_out(cached_, object_of(entry.value.object())));
+    if (!result_) raised_ = Raised::take();
+    return true;
+  }
+  if (!is_usable(entry.value)) return false;
   // The bytes outlive this: decoding runs code of whoever made the value.
-  result_ = decode_value(entry.value, cached_.buffers);
+  Ref decoded = decode_value(entry.value, cached_.buffers);
+  if (decoded && entry.value.is_exception()) {
+    if (PyErr_GivenExceptionMatches(decoded.get(), cached_.exceptions.get()) == 0) {
+      return false;
+    }
+    raised_ = Raised::of(std::move(decoded));
+    return true;
+  }
+  result_ = std::move(decoded);
+  stored_at_ = entry.stored_at;
   if (result_) return true;
   Raised raised = Raised::take();
   // Ctrl-C is the caller's, and says nothing of the value.
@@ -83,16 +147,21 @@ engine::Work::Ran PythonWork::compute(
   }));
   if (result_) return Ran::returned;
   raised_ = Raised::take();
-  return Ran::threw;
+  // To the engine, an exception that is stored is a result.
+  const bool stored =
+      keeps_exceptions_ && cached_.exceptions && raised_.is(cached_.exceptions.get());
+  return stored ? Ran::returned : Ran::threw;
 }
 
 Result<Value> PythonWork::encode(std::uint64_t size_limit) noexcept {
   // Pickling runs code of the result's classes, which can ask for this very call.
   const FrameSet inner(std::move(frame_));
   try {
+    if (raised_) return encode_exception(size_limit);
     if (cached_.live == nullptr) {
       Result<Value> value = encode_value(result_.get(), size_limit);
       if (PyErr_Occurred() != nullptr) unstorable_ = Raised::take();
+      if (value) value->set_code(cached_.code);
       return value;
     }
     if (size_limit != std::numeric_limits<std::uint64_t>::max()) {
@@ -104,22 +173,52 @@ Result<Value> PythonWork::encode(std::uint64_t size_limit) noexcept {
       }
       if (!sized && sized.error() == ErrorCode::too_large) return sized;
     }
-    Value value = Value::of_object(share_object(result_.get()));
-    value.set_none(result_.get() == Py_None);
-    return value;
+    return encode_live();
   } catch (const std::bad_alloc&) {
     return Error(ErrorCode::unavailable, "cannot store a result of " + cached_.name,
                  "out of memory");
   }
 }
 
+Result<Value> PythonWork::encode_live() noexcept {
+  kept_ = cached_.copies ? deep_copy(result_.get()) : result_;
+  if (!kept_) {
+    unstorable_ = Raised::take();
+    return Error(ErrorCode::unsupported, "cannot copy a result of " + cached_.name);
+  }
+  Value value = Value::of_object(share_object(kept_.get()));
+  value.set_none(result_.get() == Py_None);
+  return value;
+}
+
+Result<Value> PythonWork::encode_exception(std::uint64_t size_limit) {
+  if (cached_.live != nullptr) {
+    const Ref copy = without_traceback(raised_.get());
+    const Ref wrapped = copy ? wrap_raised(copy.get()) : Ref();
+    if (wrapped) return Value::of_object(share_object(wrapped.get()));
+  } else {
+    Result<Value> value = encode_value(raised_.get(), size_limit);
+    if (value) {
+      value->set_exception(true);
+      value->set_code(cached_.code);
+    }
+    if (PyErr_Occurred() == nullptr) return value;
+  }
+  // It is the caller's, stored or not; Ctrl-C is more than it.
+  if (!drop_exception()) raised_ = Raised::take();
+  return Error(ErrorCode::unsupported, "cannot store an exception of " + cached_.name);
+}
+
 std::shared_ptr<const void> PythonWork::share() noexcept {
   try {
     const Raised& raised = raised_ ? raised_ : unstorable_;
-    if (!raised) return result_ ? share_object(result_.get()) : nullptr;
+    if (!raised) {
+      const Ref& result = kept_ ? kept_ : result_;
+      return result ? share_object(result.get()) : nullptr;
+    }
     // An interrupt ends one caller; those who wait go on without it.
     if (!raised.is(PyExc_Exception)) return nullptr;
-    const Ref wrapped = Ref::steal(PyTuple_Pack(2, frame_variable, raised.get()));
+    const Ref wrapped = wrap_raised(raised.get());
     if (wrapped) return share_object(wrapped.get());
     PyErr_Clear();
     return nullptr;
@@ -131,14 +230,14 @@ std::shared_ptr<const void> PythonWork::share() noexcept {
 engine::Work::Ran PythonWork::adopt(
     const std::shared_ptr<const void>& shared) noexcept {
   PyObject* const object = object_of(shared);
-  // No function can return the variable: it is known to this file alone.
-  if (PyTuple_CheckExact(object) && PyTuple_GET_SIZE(object) == 2 &&
-      PyTuple_GET_ITEM(object, 0) == frame_variable) {
+  if (stands_for_exception(object)) {
     raised_ = Raised::of(Ref::borrow(PyTuple_GET_ITEM(object, 1)));
     return Ran::threw;
   }
-  result_ = Ref::borrow(object);
-  return Ran::returned;
+  result_ = cached_.copies ? deep_copy(object) : Ref::borrow(object);
+  if (result_) return Ran::returned;
+  raised_ = Raised::take();
+  return Ran::threw;
 }
 
 std::shared_ptr<const engine::Frame> PythonWork::enclosing() noexcept {
@@ -167,6 +266,10 @@ bool PythonWork::start_refresh(std::unique_ptr<engine::Refresh> ticket) noexcept
 }
 
 void PythonWork::on(engine::Step step) noexcept {
+  if (step == engine::Step::stored) {
+    stored_at_ =
+        std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
+  }
   if (cached_.metrics) record_step(cached_.metrics.get(), step, waited_);
   if (step == engine::Step::waiting) {
     waited_ = true;

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "cached.hpp"
 
@@ -15,6 +16,16 @@ namespace cachier::python {
 
 /// Call once. False: an exception is set.
 [[nodiscard]] bool make_frame_variable();
+
+/// Whether an object in memory is kept for an exception that was raised.
+[[nodiscard]] bool stands_for_exception(PyObject* object) noexcept;
+
+/// What a caller gets of an object in memory: itself, a copy, or, with null, the
+/// exception that it stands for.
+[[nodiscard]] PyObject* hand_out(const Cached& cached, PyObject* found);
+
+/// `copy.deepcopy`. Null: an exception is set.
+[[nodiscard]] Ref deep_copy(PyObject* object);
 
 /// One call of `self` with `arguments`, which outlive it. Needs the GIL throughout.
 class PythonWork final : public engine::Work {
@@ -37,6 +48,14 @@ class PythonWork final : public engine::Work {
   void store_failed(const Error& error) noexcept override;
   void waits_for(std::uint32_t process) noexcept override;
 
+  /// A failure now is a failure: no exception takes the place of a result.
+  void refreshes() noexcept { keeps_exceptions_ = false; }
+
+  /// When the result was stored; nothing: it was not, as far as is known.
+  [[nodiscard]] const std::optional<Time>& stored_at() const noexcept {
+    return stored_at_;
+  }
+
   /// Whether it ran the function because it had waited long enough for another.
   [[nodiscard]] bool timed_out() const noexcept { return timed_out_; }
 
@@ -45,6 +64,9 @@ class PythonWork final : public engine::Work {
 
  private:
   void print(engine::Step step) const;
+  [[nodiscard]] bool is_usable(const Value& value) const noexcept;
+  Result<Value> encode_live() noexcept;
+  Result<Value> encode_exception(std::uint64_t size_limit);
 
   PyObject* self_;
   const Cached& cached_;
@@ -56,6 +78,10 @@ class PythonWork final : public engine::Work {
   Raised raised_;
   /// Why the result cannot be stored, where callers are to know.
   Raised unstorable_;
+  /// What was put aside for others, where it is not `result_` itself.
+  Ref kept_;
+  std::optional<Time> stored_at_;
+  bool keeps_exceptions_ = true;
   bool waited_ = false;
   bool timed_out_ = false;
   std::chrono::steady_clock::time_point waits_since_;

@@ -9,6 +9,7 @@ import pytest
 
 import cachier
 from cachier import config, core, metrics, util
+from cachier.cores import base, mongo, redis, s3
 
 FIELDS = [
     "caching_enabled",
@@ -52,7 +53,10 @@ def test_everything_can_be_imported_from_where_it_was():
     assert util.parse_bytes is cachier.parse_bytes
     assert metrics.CacheMetrics is cachier.CacheMetrics
     assert metrics.MetricSnapshot is cachier.MetricSnapshot
-    assert metrics.MetricsContext
+    assert issubclass(mongo.MissingMongetter, ValueError)
+    assert issubclass(redis.MissingRedisClient, ValueError)
+    assert issubclass(s3.MissingS3Bucket, ValueError)
+    assert issubclass(base.RecalculationNeeded, Exception)
     entry = config.CacheEntry(
         value=1, time=datetime.datetime.now(), stale=False, _processing=False
     )
@@ -151,10 +155,20 @@ def test_the_default_directory(monkeypatch, tmp_path, unset):
     [
         ({"backend": "nonsense"}, ValueError, "specified an invalid core: nonsense"),
         ({"backend": 5}, TypeError, "backend must be a str"),
-        ({"backend": "mongo"}, ValueError, "'mongo' is not in this version"),
-        ({"backend": "sql"}, ValueError, "'sql' is not in this version"),
-        ({"backend": "redis"}, ValueError, "'redis' is not in this version"),
-        ({"backend": "s3"}, ValueError, "'s3' is not in this version"),
+        ({"backend": "mongo"}, mongo.MissingMongetter, "needs a mongetter"),
+        (
+            {"backend": "mongo", "mongetter": False},
+            mongo.MissingMongetter,
+            "needs a mongetter",
+        ),
+        ({"backend": "sql"}, ValueError, "needs a sql_engine"),
+        ({"backend": "sql", "sql_engine": 5}, ValueError, "sql_engine must be"),
+        ({"backend": "sql", "sql_engine": "sqlite://"}, ValueError, "'sql' is not in"),
+        ({"backend": "redis"}, redis.MissingRedisClient, "needs a redis_client"),
+        ({"backend": "redis", "redis_client": object()}, ValueError, "'redis' is not"),
+        ({"backend": "s3"}, s3.MissingS3Bucket, "needs an s3_bucket"),
+        ({"backend": "s3", "s3_bucket": ""}, s3.MissingS3Bucket, "needs an s3_bucket"),
+        ({"backend": "s3", "s3_bucket": "b"}, ValueError, "'s3' is not in this"),
         ({"backend": "redis://host"}, ValueError, "redis"),
         ({"backend": "nobody://host"}, ValueError, "nobody"),
         ({"mongetter": lambda: None}, ValueError, "'mongo' is not in this version"),
@@ -188,6 +202,14 @@ def test_wrong_options_are_refused_at_once(options, error, words):
     assert words in str(caught.value)
     if "://" not in str(options) and words != "Invalid size value":
         assert "fix:" in str(caught.value)
+
+
+def test_a_callable_mongetter_selects_its_backend(cache_dir):
+    cachier.set_global_params(mongetter=lambda: None)
+    for options in ({}, {"backend": "memory"}, {"mongetter": None}):
+        with pytest.raises(ValueError, match="'mongo' is not in this version"):
+            cachier.cachier(cache_dir=cache_dir, **options)
+    assert cachier.cachier(cache_dir=cache_dir, mongetter=False)(lambda: 1)() == 1
 
 
 def test_unknown_options_are_pythons_business():

@@ -2,12 +2,22 @@
 
 from datetime import timedelta
 
-from cachier import CacheMetrics, cachier
+from cachier import CacheMetrics, cachier, caching_disabled
 
 
 @cachier(stale_after=timedelta(days=1))
 def forecast(model: str, step: int = 0, *, scale: float = 1.0) -> list[float]:
     return [float(step) * scale]
+
+
+@cachier(
+    ignore=("verbose",),
+    cache_exceptions=(OSError,),
+    on_code_change="recompute",
+    copy=True,
+)
+def fetch(url: str, verbose: bool = False) -> bytes:
+    return url.encode()
 
 
 class Shop:
@@ -41,6 +51,16 @@ def right() -> None:
     price = Shop.price(Shop(), "tea")
     price = Shop().price("tea", max_age=timedelta(1))
     text: str = Shop.static(3)
+    key: str = forecast.key("gfs", step=3)
+    there: bool = forecast.is_cached("gfs")
+    there = forecast.is_cached("gfs", max_age=timedelta(1))
+    there = Shop().price.is_cached("tea")
+    there = forecast.invalidate("gfs")
+    peeked: list[float] | None = forecast.peek("gfs")
+    text = forecast.explain("gfs", max_age=timedelta(1))
+    with caching_disabled():
+        data: bytes = fetch("there")
+    del key, there, peeked, data
     del nothing, directory, metrics, price, text
 
 
@@ -51,5 +71,11 @@ def wrong() -> None:
     text: str = forecast("gfs")  # type: ignore[assignment]
     Shop().price(3)  # type: ignore[call-overload]
     forecast("gfs", max_age=3)  # type: ignore[call-overload]
+    forecast.key(3)  # type: ignore[arg-type]
+    forecast.is_cached(3)  # type: ignore[call-overload]
+    forecast.invalidate(unknown=3)  # type: ignore[call-arg]
+    Shop().price.peek(3)  # type: ignore[call-overload]
+    cachier(on_code_change="forget")  # type: ignore[arg-type]
+    cachier(ignore=3)  # type: ignore[arg-type]
     cachier(stale_after=3)  # type: ignore[arg-type]
     del text

@@ -82,6 +82,9 @@ void print_entry(const Header& header, const Entry& entry, bool full) {
   if (value.is_none()) {
     print_field("empty", "counts only where allow_none is set");
   }
+  if (value.is_exception()) {
+    print_field("exception", "the call threw it; it is thrown again");
+  }
   if (value.codec() == Codec::cbor) {
     const std::size_t limit =
         full ? std::numeric_limits<std::size_t>::max() / 2 : kShownValue;
@@ -103,7 +106,8 @@ void print_json(const Header& header, const Entry& entry) {
       .number("size", value.bytes().size())
       .text("codec", shown_codec(value.codec()))
       .number("fingerprint", value.fingerprint())
-      .boolean("empty", value.is_none());
+      .boolean("empty", value.is_none())
+      .boolean("exception", value.is_exception());
   if (value.codec() == Codec::cbor) {
     object.text("value",
                 value_text(value, std::numeric_limits<std::size_t>::max() / 2));

@@ -254,7 +254,8 @@ class BlockingDriver {
   Do compute() {
     stop_waiting();
     if (!policy_.skip && !refresh_) {
-      if (look_.entry) {
+      // Who overwrites looks for no entry.
+      if (look_.entry && !policy_.overwrite) {
         count(counters_.stale_hits);
         work_.on(Step::entry_stale);
       } else {

@@ -19,7 +19,9 @@ enum Field : std::uint64_t {
   kNone = 4,
   kKey = 5,
   kKeyHash = 6,
+  kException = 7,
   kFirstIgnorable = 24,
+  kCode = kFirstIgnorable,
   kPadding = 25,
 };
 constexpr std::byte kValueField{0x20};  // the integer -1
@@ -121,6 +123,13 @@ bool read_value_head(Bytes beginning, std::size_t at, std::uint64_t size,
   return size >= content && size - content == announced;
 }
 
+bool read_code(cbor::Reader& reader, std::uint32_t& code) {
+  std::uint64_t number = 0;
+  if (!reader.unsigned_int(number)) return false;
+  code = static_cast<std::uint32_t>(number);
+  return number == code;
+}
+
 Result<Parts> read_fields(Bytes beginning, std::uint64_t size) {
   cbor::Reader reader(beginning);
   std::uint64_t fields = 0;
@@ -154,6 +163,12 @@ Result<Parts> read_fields(Bytes beginning, std::uint64_t size) {
         break;
       case kNone:
         sound = reader.boolean(parts.none);
+        break;
+      case kException:
+        sound = reader.boolean(parts.exception) && parts.exception;
+        break;
+      case kCode:
+        sound = read_code(reader, parts.code);
         break;
       case kKeyHash:
         parts.hashed = true;
@@ -208,6 +223,8 @@ Draft::Draft(const Id& id, Value value)
   std::uint64_t fields = 5;
   if (value_.fingerprint() != 0) ++fields;
   if (value_.is_none()) ++fields;
+  if (value_.is_exception()) ++fields;
+  if (value_.code() != 0) ++fields;
   if (padded) ++fields;
 
   cbor::Writer head;
@@ -228,6 +245,14 @@ Draft::Draft(const Id& id, Value value)
   }
   head.unsigned_int(id.hashed ? kKeyHash : kKey);
   head.bytes(id.key);
+  if (value_.is_exception()) {
+    head.unsigned_int(kException);
+    head.boolean(true);
+  }
+  if (value_.code() != 0) {
+    head.unsigned_int(kCode);
+    head.unsigned_int(value_.code());
+  }
   if (padded) write_padding(head, content.size());
   head.negative(0);
 
@@ -277,6 +302,8 @@ Result<std::optional<Value>> open(Bytes envelope, std::shared_ptr<const void> ow
               std::move(owner));
   value.set_fingerprint(parts->fingerprint);
   value.set_none(parts->none);
+  value.set_exception(parts->exception);
+  value.set_code(parts->code);
   return std::optional<Value>(std::move(value));
 }
 

@@ -134,6 +134,8 @@ void LocalStore::judge(const Row& row, const Id& id, const Ask& ask, Look& look)
     Value mapped = Value::in_file((*value)->codec(), (*value)->bytes(), row.file);
     mapped.set_fingerprint((*value)->fingerprint());
     mapped.set_none((*value)->is_none());
+    mapped.set_exception((*value)->is_exception());
+    mapped.set_code((*value)->code());
     if (!row.file->is_unchanged()) {
       look.damaged = true;
       return;

@@ -59,7 +59,9 @@ Record::Record(const Id& id, std::uint64_t counter, std::uint64_t epoch,
 Record::Pointer Record::make(const Id& id, std::uint64_t counter, std::uint64_t epoch,
                              const Entry& entry, const Copy& copy) {
   const Value& value = entry.value;
-  if (value.file() != nullptr || value.fingerprint() != 0)
+  // What is rarely marked has no place in a record.
+  if (value.file() != nullptr || value.fingerprint() != 0 || value.is_exception() ||
+      value.code() != 0)
     return std::make_shared<Apart>(id, counter, epoch, entry);
 
   const std::size_t of_copy = copy.type == nullptr ? 0 : kTypeSize + copy.bytes.size();

@@ -178,6 +178,7 @@ TEST_F(CommandLine, ShowsAnEntryToPrograms) {
   EXPECT_EQ(lines[0].at("call"), "f(x=7)");
   EXPECT_EQ(lines[0].at("value"), "'seven'");
   EXPECT_EQ(lines[0].at("empty"), false);
+  EXPECT_EQ(lines[0].at("exception"), false);
 }
 
 TEST_F(CommandLine, GivesTheStoredBytesAsTheyAre) {

@@ -1,0 +1,1 @@
+"""Where programs import the exceptions of the backends from."""
