@@ -155,10 +155,13 @@ class Value {
     return {codec, view, std::move(owned)};
   }
 
-  /// An object of this process, kept alive with the entry.
-  static Value of_object(std::shared_ptr<const void> object) noexcept {
+  /// An object of this process, kept alive with the entry. `size`: the bytes of its
+  /// stored form, where somebody asked for them.
+  static Value of_object(std::shared_ptr<const void> object,
+                         std::size_t size = 0) noexcept {
     Value value;
     value.owner_ = std::move(object);
+    value.size_ = size;
     return value;
   }
 
@@ -173,6 +176,9 @@ class Value {
   [[nodiscard]] const std::shared_ptr<const void>& object() const noexcept {
     return owner_;
   }
+
+  /// What was said of its size. Precondition: the codec is `live`.
+  [[nodiscard]] std::size_t object_size() const noexcept { return size_; }
 
   /// The object, given up by this value. Precondition: the codec is `live`.
   [[nodiscard]] std::shared_ptr<const void> take_object() noexcept {

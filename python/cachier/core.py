@@ -147,8 +147,9 @@ def cachier(
         shortens files of the cache meanwhile takes such an array from under its user
         (SIGBUS). False: copied. None: true.
     max_entries : int
-        How many results of this function are kept on disk: what is beyond is evicted in
-        the background, least used first. Heeded by the processes that are told so.
+        How many results of this function are kept: what is beyond is evicted, least
+        used first. On disk that is done in the background, and heeded by the processes
+        that are told so.
     max_bytes : int or str
         The same for their bytes, or a text like ``"10MB"``. A result counts for its
         stored bytes and 256.
@@ -270,7 +271,7 @@ class Decorator:
         self._size_limit = _size_limit(
             given.get("entry_size_limit", config.value_of("entry_size_limit"))
         )
-        self._bounds = _bounds(given, backend)
+        self._bounds = _bounds(given)
         directory: str | None = None
         if backend in _LOCAL:
             directory = _directory(given.get("cache_dir", config.value_of("cache_dir")))
@@ -492,7 +493,7 @@ def _bytes(option: str, given: int | str | None) -> int | None:
     return min(size, 2**64 - 2)
 
 
-def _bounds(given: dict[str, Any], backend: str) -> tuple[int | None, int | None]:
+def _bounds(given: dict[str, Any]) -> tuple[int | None, int | None]:
     entries = given.get("max_entries")
     if entries is not None and (
         isinstance(entries, bool) or not isinstance(entries, int) or entries < 0
@@ -502,11 +503,6 @@ def _bounds(given: dict[str, Any], backend: str) -> tuple[int | None, int | None
             "  fix: give the number of results to keep"
         )
     size = _bytes("max_bytes", given.get("max_bytes"))
-    if (entries is not None or size is not None) and backend == "memory":
-        raise ValueError(
-            "max_entries and max_bytes are not for backend 'memory' in this version\n"
-            "  fix: leave them out, or use backend 'pickle'"
-        )
     return None if entries is None else min(entries, 2**64 - 2), size
 
 

@@ -337,7 +337,7 @@ bool Cached::read_settings() {
   settings_seen = epoch;
   quick = live != nullptr && !hash_func && !bound_arguments && !metrics &&
           read.enabled && !read.cleanup_stale && parameters.function &&
-          !parameters.leaves_out() && !copies && !exceptions;
+          !parameters.leaves_out() && !copies && !exceptions && !bounds.any();
   const auto is_option = [](const Ref& one) { return is_call_option(one.get()); };
   quick_by_name = quick && parameters.count() <= kQuickParameters &&
                   std::ranges::none_of(parameters.names, is_option);
@@ -392,6 +392,7 @@ PyObject* call_cached(PyObject* self, const Arguments& given) {
                           policy.max_age, policy.allow_none);
     if (found != nullptr) {
       cached.counters.hits.fetch_add(1, std::memory_order_relaxed);
+      if (cached.bounds.any()) cached.live->touch(placed.id);
       return hand_out(cached, found);
     }
   }
@@ -446,20 +447,10 @@ PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) 
       return nullptr;
   }
   const Placed placed(cached, key);
-  Result<Value> stored = [&]() -> Result<Value> {
-    const bool sized = cached.size_limit != std::numeric_limits<std::uint64_t>::max();
-    if (cached.live == nullptr || sized) {
-      Result<Value> encoded = encode_value(value, cached.size_limit);
-      if (cached.live == nullptr) return encoded;
-      if (!drop_exception()) return encoded;
-      if (!encoded && encoded.error() == ErrorCode::too_large) return encoded;
-    }
-    const Ref kept = cached.copies ? deep_copy(value) : Ref::borrow(value);
-    if (!kept) return Error(ErrorCode::unsupported, "cannot store a value");
-    Value live = Value::of_object(share_object(kept.get()));
-    live.set_none(value == Py_None);
-    return live;
-  }();
+  Ref kept;
+  Result<Value> stored = cached.live == nullptr
+                             ? encode_value(value, cached.size_limit)
+                             : encode_live(cached, value, cached.size_limit, kept);
   if (!stored) {
     if (PyErr_Occurred() != nullptr) return nullptr;
     return Py_NewRef(value);

@@ -128,6 +128,7 @@ Result<Look> LiveStore::look(const Id& id, const Ask& ask, Deadline) noexcept {
   try {
     const Table::Seen seen = table_.look(id, ask, now);
     Look look;
+    if (seen.fresh) touch(id);
     if (seen.slot != nullptr) {
       Entry& entry = look.entry.emplace();
       entry.value = Value::of_object(seen.slot->payload);
@@ -152,12 +153,17 @@ Result<Version> LiveStore::commit(const Id& id, const Change& change,
   try {
     Bell& bell = bell_of(id.digest);
     std::shared_ptr<const void> removed;
+    std::vector<std::shared_ptr<const void>> evicted;
     Result<Version> version = Version{};
     switch (change.kind) {
       case Change::Kind::put: {
         std::shared_ptr<const void> payload = change.value.object();
         version =
             table_.put(id, change, payload, change.value.is_none(), now(), removed);
+        if (Recency* const recency = recency_of(id.function); recency && version) {
+          recency->stored(id, change.value.object_size());
+          evict(id.function, *recency, evicted);
+        }
         break;
       }
       case Change::Kind::release:
@@ -172,12 +178,48 @@ Result<Version> LiveStore::commit(const Id& id, const Change& change,
                      "its claims have no lease: they hold until they are given back");
       case Change::Kind::erase:
         version = table_.erase(id, removed);
+        if (Recency* const recency = recency_of(id.function)) recency->gone(id.digest);
         break;
     }
     ring(bell);
     return version;
   } catch (const std::bad_alloc&) {
     return Error(ErrorCode::unavailable, "cannot store in memory", "out of memory");
+  }
+}
+
+bool LiveStore::keep_within(const Function* function, const Bounds& bounds) noexcept {
+  if (function == nullptr) return !bounds.any();
+  try {
+    std::vector<std::shared_ptr<const void>> removed;
+    Recency& recency = recencies_[function];
+    recency.keep_within(bounds);
+    evict(function, recency, removed);
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+void LiveStore::touch(const Id& id) noexcept {
+  if (Recency* const recency = recency_of(id.function)) recency->touch(id.digest);
+}
+
+Recency* LiveStore::recency_of(const Function* function) noexcept {
+  if (recencies_.empty()) [[likely]] {
+    return nullptr;
+  }
+  const auto found = recencies_.find(function);
+  return found == recencies_.end() ? nullptr : &found->second;
+}
+
+void LiveStore::evict(const Function* function, Recency& recency,
+                      std::vector<std::shared_ptr<const void>>& removed) {
+  while (const Recency::Used* const used = recency.beyond()) {
+    const Id id{function, used->digest, as_bytes(used->key), used->hashed};
+    std::shared_ptr<const void>& object = removed.emplace_back();
+    (void)table_.erase(id, object);
+    recency.gone(id.digest);
   }
 }
 
@@ -226,6 +268,13 @@ Result<std::uint64_t> LiveStore::clear(const Filter& filter, Clear what,
   try {
     std::vector<std::shared_ptr<const void>> removed;
     const std::uint64_t count = table_.clear(filter, what, removed);
+    for (auto& [function, recency] : recencies_) {
+      if (filter.function != nullptr && filter.function != function) continue;
+      recency.forget_what_is_gone([&, of = function](const Recency::Used& used) {
+        return table_.find(*of, used.digest, as_bytes(used.key), used.hashed) !=
+               nullptr;
+      });
+    }
     for (Bell& bell : *bells_) ring(bell);
     return count;
   } catch (const std::bad_alloc&) {

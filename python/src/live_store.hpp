@@ -10,9 +10,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "backends/memory/table.hpp"
+#include "recency.hpp"
 
 namespace cachier::python {
 
@@ -48,6 +50,10 @@ class LiveStore final : public Store {
     if (slot->none() && !allow_none) return nullptr;
     return object_of(slot->payload);
   }
+
+  bool keep_within(const Function* function, const Bounds& bounds) noexcept override;
+  /// An entry was handed out, of a function that has bounds.
+  void touch(const Id& id) noexcept;
 
   /// Stores an object as of `stored_at`, whatever is there.
   void keep(const Id& id, PyObject* object, Time stored_at) noexcept;
@@ -93,8 +99,12 @@ class LiveStore final : public Store {
     return (*bells_)[digest.low % kBells];
   }
   static void ring(Bell& bell) noexcept;
+  [[nodiscard]] Recency* recency_of(const Function* function) noexcept;
+  void evict(const Function* function, Recency& recency,
+             std::vector<std::shared_ptr<const void>>& removed);
 
   Table table_;
+  std::unordered_map<const Function*, Recency> recencies_;
   std::unique_ptr<Bells> bells_;
 };
 

@@ -108,7 +108,7 @@ Ref text_of_digest(const Digest& digest) {
       PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size())));
 }
 
-bool set(const Ref& dict, const char* name, Ref value) {
+bool set(const Ref& dict, const char* name, const Ref& value) {
   return value && PyDict_SetItemString(dict.get(), name, value.get()) == 0;
 }
 

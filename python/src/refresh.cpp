@@ -40,6 +40,7 @@ class RefreshTask final : public Task {
     work.refreshes();
     const engine::Ended ended = engine::run_refresh(std::move(ticket_), work);
     const Ref result = Ref::steal(work.finish(ended));
+    if (work.stored_at()) cached_of(self()).let_go(nullptr);
     if (result) return;
     report_failed_refresh(cached_of(self()).name, Raised::take().get());
   }

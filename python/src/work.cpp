@@ -1,5 +1,6 @@
 #include "work.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "refresh.hpp"
@@ -69,6 +70,8 @@ Ref without_traceback(PyObject* exception) {
   return Ref::borrow(exception);
 }
 
+Ref deep_copy(PyObject* object) { return call_of_copy("deepcopy", object); }
+
 }  // namespace
 
 bool stands_for_exception(PyObject* object) noexcept {
@@ -76,7 +79,29 @@ bool stands_for_exception(PyObject* object) noexcept {
          PyTuple_GET_ITEM(object, 0) == frame_variable;
 }
 
-Ref deep_copy(PyObject* object) { return call_of_copy("deepcopy", object); }
+Result<Value> encode_live(const Cached& cached, PyObject* object,
+                          std::uint64_t size_limit, Ref& kept) {
+  std::size_t size = 0;
+  const std::uint64_t room = cached.bounds.bytes;
+  if (room != Bounds::kNone) {
+    // What is larger than all that may be kept would only drive the others out.
+    size_limit = std::min(size_limit, room - std::min(room, Recency::kOverhead));
+  }
+  if (size_limit != std::numeric_limits<std::uint64_t>::max()) {
+    Result<Value> sized = encode_value(object, size_limit);
+    // What has no stored form has no size: it is kept.
+    if (!drop_exception()) return sized;
+    if (!sized && sized.error() == ErrorCode::too_large) return sized;
+    if (sized) size = sized->bytes().size();
+  }
+  kept = cached.copies ? deep_copy(object) : Ref::borrow(object);
+  if (!kept) {
+    return Error(ErrorCode::unsupported, "cannot copy a result of " + cached.name);
+  }
+  Value value = Value::of_object(share_object(kept.get()), size);
+  value.set_none(object == Py_None);
+  return value;
+}
 
 PyObject* hand_out(const Cached& cached, PyObject* found) {
   if (stands_for_exception(found)) {
@@ -164,31 +189,13 @@ Result<Value> PythonWork::encode(std::uint64_t size_limit) noexcept {
       if (value) value->set_code(cached_.code);
       return value;
     }
-    if (size_limit != std::numeric_limits<std::uint64_t>::max()) {
-      Result<Value> sized = encode_value(result_.get(), size_limit);
-      // What has no stored form has no size: it is kept.
-      if (!drop_exception()) {
-        unstorable_ = Raised::take();
-        return sized;
-      }
-      if (!sized && sized.error() == ErrorCode::too_large) return sized;
-    }
-    return encode_live();
+    Result<Value> value = encode_live(cached_, result_.get(), size_limit, kept_);
+    if (PyErr_Occurred() != nullptr) unstorable_ = Raised::take();
+    return value;
   } catch (const std::bad_alloc&) {
     return Error(ErrorCode::unavailable, "cannot store a result of " + cached_.name,
                  "out of memory");
   }
-}
-
-Result<Value> PythonWork::encode_live() noexcept {
-  kept_ = cached_.copies ? deep_copy(result_.get()) : result_;
-  if (!kept_) {
-    unstorable_ = Raised::take();
-    return Error(ErrorCode::unsupported, "cannot copy a result of " + cached_.name);
-  }
-  Value value = Value::of_object(share_object(kept_.get()));
-  value.set_none(result_.get() == Py_None);
-  return value;
 }
 
 Result<Value> PythonWork::encode_exception(std::uint64_t size_limit) {

@@ -24,8 +24,10 @@ namespace cachier::python {
 /// exception that it stands for.
 [[nodiscard]] PyObject* hand_out(const Cached& cached, PyObject* found);
 
-/// `copy.deepcopy`. Null: an exception is set.
-[[nodiscard]] Ref deep_copy(PyObject* object);
+/// `object` for the memory store: `kept` is what it keeps, a copy or itself. An error
+/// with an exception set: callers are to know.
+[[nodiscard]] Result<Value> encode_live(const Cached& cached, PyObject* object,
+                                        std::uint64_t size_limit, Ref& kept);
 
 /// One call of `self` with `arguments`, which outlive it. Needs the GIL throughout.
 class PythonWork final : public engine::Work {
@@ -65,7 +67,6 @@ class PythonWork final : public engine::Work {
  private:
   void print(engine::Step step) const;
   [[nodiscard]] bool is_usable(const Value& value) const noexcept;
-  Result<Value> encode_live() noexcept;
   Result<Value> encode_exception(std::uint64_t size_limit);
 
   PyObject* self_;

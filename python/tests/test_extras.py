@@ -4,6 +4,7 @@ import importlib
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -364,6 +365,21 @@ class TestPickleReload:
         before = other._counters["hits"]
         other(max_age=timedelta(hours=1))
         assert other._counters["hits"] == before + 1
+
+    def test_a_refresh_of_its_own_is_seen(self, cache_dir, recorded):
+        @cachier.cachier(
+            cache_dir=cache_dir, name="f", pickle_reload=False, next_time=True
+        )
+        def f():
+            recorded.append(1)
+            return recorded.count
+
+        assert [f(), f()] == [1, 1]
+        assert f(max_age=timedelta(0)) == 1
+        deadline = time.monotonic() + 30
+        while f() != 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
 
     def test_none_counts_where_it_does(self, cache_dir, recorded):
         @cachier.cachier(cache_dir=cache_dir, pickle_reload=False)

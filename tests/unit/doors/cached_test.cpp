@@ -292,7 +292,7 @@ TEST(Cached, HiddenArgumentsAreNotOnDisk) {
   EXPECT_EQ(page.entries[0].key.size(), 32U);
 }
 
-TEST(Cached, AnEntryOfAnotherDescriptionIsUnreadable) {
+TEST(Cached, AnEntryOfAnotherDescriptionOrAnExceptionIsUnreadable) {
   const TempDirectory directory;
   int runs = 0;
   auto f = cached("f", [&](int n) { return ++runs, n; },
@@ -305,10 +305,11 @@ TEST(Cached, AnEntryOfAnotherDescriptionIsUnreadable) {
   const Header& header = page.entries[0];
   const Id id{&Function::intern(header.function), header.digest, as_bytes(header.key),
               header.hashed};
-  const auto store_with = [&](std::uint64_t fingerprint) {
+  const auto store_with = [&](std::uint64_t fingerprint, bool exception = false) {
     Change change;
     change.value = Value::of_bytes(Codec::cbor, encode_value(7));
     change.value.set_fingerprint(fingerprint);
+    change.value.set_exception(exception);
     ASSERT_TRUE(store->commit(id, change, Deadline::max()));
   };
   store_with(0);
@@ -318,6 +319,11 @@ TEST(Cached, AnEntryOfAnotherDescriptionIsUnreadable) {
   EXPECT_EQ(f(1), 1);
   EXPECT_EQ(f.counters().unreadable, 1U);
   EXPECT_EQ(runs, 2);
+  store_with(0, true);
+  EXPECT_EQ(f.peek(1), std::nullopt);
+  EXPECT_EQ(f(1), 1);
+  EXPECT_EQ(f.counters().unreadable, 2U);
+  EXPECT_EQ(runs, 3);
 }
 
 /// Neither copied nor stored: lives in memory, is shared.
