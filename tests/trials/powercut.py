@@ -122,8 +122,13 @@ def recorded(log: pathlib.Path, root: str) -> list[tuple[bytes, str, int, bytes]
 
 def run(*arguments: str, **more: str) -> str:
     """Run this file as another process and return what it prints."""
+    return run_python(__file__, *arguments, **more)
+
+
+def run_python(*arguments: str, **more: str) -> str:
+    """Run a file as another process and return what it prints."""
     done = subprocess.run(
-        [sys.executable, __file__, *arguments],
+        [sys.executable, *arguments],
         env={**os.environ, **more},
         capture_output=True,
         text=True,

@@ -26,6 +26,8 @@ import time
 import traceback
 from collections.abc import Callable
 
+import clocks
+import damage
 import lives
 import losses
 import powercut
@@ -52,6 +54,9 @@ TRIALS: dict[Trial, tuple[str, ...]] = {
     losses.bit_flips_in_columns: ("python", "cpp"),
     losses.bit_flips_in_files: ("python", "cpp"),
     powercut.power_cuts: ("python",),
+    clocks.clock_set: ("python",),
+    damage.damage_matrix: ("python",),
+    damage.every_bit: ("python", "cpp"),
     lives.forks: ("python", "cpp"),
     lives.forks_inside: ("python", "cpp"),
     lives.pools: ("python",),
