@@ -23,30 +23,36 @@ void destroy_frame(PyObject* capsule) noexcept {
 /// The innermost frame, for as long as this lives.
 class FrameSet {
  public:
-  explicit FrameSet(FramePointer frame) {
-    if (!frame) return;
-    auto owned = std::make_unique<FramePointer>(std::move(frame));
-    const Ref capsule =
-        Ref::steal(PyCapsule_New(owned.get(), kFrameName, destroy_frame));
-    if (capsule) {
-      (void)owned.release();
-      token_ = Ref::steal(PyContextVar_Set(frame_variable, capsule.get()));
-    }
-    if (!token_) PyErr_Clear();  // no memory: recursion is not seen, nothing else
-  }
+  explicit FrameSet(FramePointer frame) : token_(enter_frame(std::move(frame))) {}
   FrameSet(const FrameSet&) = delete;
   FrameSet& operator=(const FrameSet&) = delete;
-  ~FrameSet() {
-    if (!token_) return;
-    const ErrorsAside aside;
-    if (PyContextVar_Reset(frame_variable, token_.get()) < 0) PyErr_Clear();
-  }
+  ~FrameSet() { leave_frame(token_); }
 
  private:
   Ref token_;
 };
 
 }  // namespace
+
+Ref enter_frame(FramePointer frame) {
+  if (!frame) return {};
+  auto owned = std::make_unique<FramePointer>(std::move(frame));
+  const Ref capsule = Ref::steal(PyCapsule_New(owned.get(), kFrameName, destroy_frame));
+  Ref token;
+  if (capsule) {
+    (void)owned.release();
+    token = Ref::steal(PyContextVar_Set(frame_variable, capsule.get()));
+  }
+  if (!token) PyErr_Clear();  // no memory: recursion is not seen, nothing else
+  return token;
+}
+
+void leave_frame(const Ref& token) noexcept {
+  if (!token) return;
+  const ErrorsAside aside;
+  // A coroutine that is closed by another task than it ran in has another's context.
+  if (PyContextVar_Reset(frame_variable, token.get()) < 0) PyErr_Clear();
+}
 
 bool make_frame_variable() {
   if (frame_variable == nullptr) {
@@ -142,6 +148,10 @@ engine::Work::Ran PythonWork::adopt(
 }
 
 std::shared_ptr<const engine::Frame> PythonWork::enclosing() noexcept {
+  return innermost_frame();
+}
+
+std::shared_ptr<const engine::Frame> innermost_frame() noexcept {
   PyObject* value = nullptr;
   if (PyContextVar_Get(frame_variable, nullptr, &value) < 0) {
     PyErr_Clear();

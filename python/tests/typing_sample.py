@@ -1,5 +1,6 @@
 """Not run: what a type checker must understand, and what it must refuse."""
 
+import asyncio
 from datetime import timedelta
 
 from cachier import CacheMetrics, cachier
@@ -10,7 +11,16 @@ def forecast(model: str, step: int = 0, *, scale: float = 1.0) -> list[float]:
     return [float(step) * scale]
 
 
+@cachier(next_time=True)
+async def fetch(url: str, *, tries: int = 3) -> bytes:
+    return url.encode() * tries
+
+
 class Shop:
+    @cachier(allow_non_static_methods=True)
+    async def stock(self, item: str) -> int:
+        return len(item)
+
     @cachier(allow_non_static_methods=True)
     def price(self, item: str) -> int:
         return len(item)
@@ -33,8 +43,8 @@ def right() -> None:
         cachier__stale_after=timedelta(1),
     )
     values = forecast.precache_value("gfs", value_to_cache=values)
-    nothing: None = forecast.clear_cache()  # type: ignore[func-returns-value]
-    nothing = forecast.clear_being_calculated()  # type: ignore[func-returns-value]
+    nothing: None = forecast.clear_cache()
+    nothing = forecast.clear_being_calculated()
     directory: str | None = forecast.cache_dpath()
     metrics: CacheMetrics | None = forecast.metrics
     price: int = Shop().price("tea")
@@ -42,6 +52,29 @@ def right() -> None:
     price = Shop().price("tea", max_age=timedelta(1))
     text: str = Shop.static(3)
     del nothing, directory, metrics, price, text
+
+
+async def right_of_coroutines() -> None:
+    page: bytes = await fetch("x", tries=1)
+    page = await fetch("x", cachier__skip_cache=True)
+    pages: tuple[bytes, bytes] = await asyncio.gather(fetch("x"), fetch("y"))
+    task: asyncio.Task[bytes] = asyncio.create_task(fetch("x"))
+    page = fetch.precache_value("x", value_to_cache=page)
+    stock: int = await Shop().stock("tea")
+    fetch.clear_cache()
+    await fetch.clear_cache()
+    await fetch.clear_being_calculated()
+    await fetch.aclear_cache()
+    await forecast.aclear_being_calculated()
+    del page, pages, task, stock
+
+
+async def wrong_of_coroutines() -> None:
+    page: bytes = fetch("x")  # type: ignore[assignment]
+    await fetch(3)  # type: ignore[call-overload]
+    text: str = await fetch("x")  # type: ignore[assignment]
+    await forecast.clear_cache()  # type: ignore[misc]
+    del page, text
 
 
 def wrong() -> None:
