@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Coroutine, Generator
 from typing import Any
@@ -52,6 +53,9 @@ def make_coroutine_function(
     answer = types.FunctionType(_answer.__code__, globals(), name)
     answer.__qualname__ = str(getattr(cached, "__qualname__", name))
     cached._answer_with(answer)
+    if "asyncio" in sys.modules:
+        # Not in the middle of a call, where a loop would wait for it.
+        from . import _loops  # noqa: F401
 
 
 def aclear_cache(
