@@ -37,7 +37,9 @@ class _Waiter(NamedTuple):
 _lock = threading.Lock()
 _store_threads: ThreadPoolExecutor | None = None
 _lookouts: ThreadPoolExecutor | None = None
+#: Under `_lock`, by the place of what they wait for.
 _waiting: dict[bytes, list[_Waiter]] = {}
+_looked_out_for: set[bytes] = set()
 #: Refreshes that go on: a loop keeps no strong references to its tasks.
 _refreshes: set[asyncio.Task[None]] = set()
 
@@ -74,9 +76,11 @@ async def _refresh(
 
 
 async def _go(steps: _core.Steps, args: tuple[Any, ...], kwds: dict[str, Any]) -> None:
+    computed = False
     try:
         while (step := steps.next) != _DONE:
             if step == _COMPUTE:
+                computed = True
                 await _compute(steps, args, kwds)
             elif step == _WAIT:
                 await _wait(steps)
@@ -91,6 +95,9 @@ async def _go(steps: _core.Steps, args: tuple[Any, ...], kwds: dict[str, Any]) -
         if steps.abandon():
             _behind(steps, steps.give_back)
         raise
+    finally:
+        if computed and _waiting:
+            _tell_who_is_not_looked_out_for(steps.place)
 
 
 async def _compute(
@@ -184,19 +191,22 @@ async def _wait(steps: _core.Steps) -> None:
     finally:
         if timer is not None:
             timer.cancel()
+            _forget(waiter)
     steps.after_wait()
 
 
 def _is_looked_out_for(waiter: _Waiter) -> bool:
-    """Have a thread wake this waiter. False: there are too many to look out for."""
+    """Let this waiter be woken, by a thread. False: there are too many to look out for.
+
+    Then it is woken by computations of this process only.
+    """
     global _lookouts
     place = waiter.steps.place
     with _lock:
-        waiters = _waiting.get(place)
-        if waiters is not None:
-            waiters.append(waiter)
+        _waiting.setdefault(place, []).append(waiter)
+        if place in _looked_out_for:
             return True
-        if len(_waiting) >= _LOOKOUTS:
+        if len(_looked_out_for) >= _LOOKOUTS:
             return False
         if _lookouts is None:
             _lookouts = ThreadPoolExecutor(
@@ -206,8 +216,28 @@ def _is_looked_out_for(waiter: _Waiter) -> bool:
             _lookouts.submit(_look_out, place)
         except RuntimeError:
             return False
-        _waiting[place] = [waiter]
+        _looked_out_for.add(place)
         return True
+
+
+def _forget(waiter: _Waiter) -> None:
+    place = waiter.steps.place
+    with _lock:
+        waiters = _waiting.get(place)
+        if waiters is None:
+            return
+        waiters[:] = [other for other in waiters if other.future is not waiter.future]
+        if not waiters and place not in _looked_out_for:
+            del _waiting[place]
+
+
+def _tell_who_is_not_looked_out_for(place: bytes) -> None:
+    """Wake those who wait for a computation of this process that has ended."""
+    with _lock:
+        if place in _looked_out_for:
+            return
+        waiters = _waiting.pop(place, [])
+    _wake(waiters)
 
 
 def _look_out(place: bytes) -> None:
@@ -220,11 +250,12 @@ def _look_out(place: bytes) -> None:
         with _lock:
             waiters = [
                 waiter
-                for waiter in _waiting[place]
+                for waiter in _waiting.get(place, [])
                 if not waiter.future.done() and waiter.loop.is_running()
             ]
             if not waiters:
-                del _waiting[place]
+                _waiting.pop(place, None)
+                _looked_out_for.discard(place)
                 return
             _waiting[place] = waiters
             first = waiters[0]
@@ -267,6 +298,7 @@ def _forget_threads() -> None:
     _lock = threading.Lock()
     _store_threads = _lookouts = None
     _waiting.clear()
+    _looked_out_for.clear()
     _refreshes.clear()
 
 

@@ -556,7 +556,16 @@ def _refuse_by_kind(target: Any) -> bool:
             "first, and cannot be cached\n"
             "  fix: cache a function that returns a list of the items"
         )
-    return _is_coroutine_function(target, flags if inner is target else 0)
+    if _is_coroutine_function(target, flags if inner is target else 0):
+        return True
+    if flags & (_CO_COROUTINE | _CO_ITERABLE_COROUTINE):
+        raise TypeError(
+            f"{called} wraps a coroutine function and is none itself, so that what it "
+            "gives would be used up by whoever awaits it first\n"
+            "  fix: write @cachier(...) below the wrapper, or make the wrapper an "
+            "async def"
+        )
+    return False
 
 
 def _is_coroutine_function(target: Any, flags: int) -> bool:

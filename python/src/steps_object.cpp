@@ -26,6 +26,7 @@ class SteppedWork final : public PythonWork {
   SteppedWork(PyObject* self, bool verbose, bool quiet)
       : PythonWork(self, {}, verbose), enclosing_(innermost_frame()), quiet_(quiet) {}
 
+  using PythonWork::forget;
   using PythonWork::returned;
   using PythonWork::threw;
 
@@ -135,7 +136,10 @@ PyObject* act(PyObject* self, PyObject*) {
   going.acting = true;
   going.steps->act();
   going.acting = false;
-  if (going.abandoned && going.steps->holds_claim()) going.steps->give_back();
+  if (going.abandoned) {
+    if (going.steps->holds_claim()) going.steps->give_back();
+    going.work.forget();
+  }
   tell_what_happened();
   return Py_NewRef(Py_None);
 }
@@ -188,7 +192,10 @@ PyObject* threw(PyObject* self, PyObject* raised) {
   Going& going = going_of(self);
   leave(going);
   going.frame = nullptr;
-  going.work.threw(Raised::of(Ref::borrow(raised)));
+  // What is no `Exception` ends its caller alone.
+  if (PyErr_GivenExceptionMatches(raised, PyExc_Exception) != 0) {
+    going.work.threw(Raised::of(Ref::borrow(raised)));
+  }
   going.steps->after_compute(engine::Work::Ran::threw);
   return Py_NewRef(Py_None);
 }

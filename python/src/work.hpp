@@ -60,6 +60,12 @@ class PythonWork : public engine::Work {
     frame_ = std::move(frame);
   }
   void threw(Raised raised) noexcept { raised_ = std::move(raised); }
+  /// Nobody takes what came of it. Exceptions lead back to whoever holds this.
+  void forget() noexcept {
+    result_ = Ref();
+    raised_ = Raised();
+    unstorable_ = Raised();
+  }
 
  private:
   void print(engine::Step step) const;

@@ -9,6 +9,7 @@ import inspect
 import logging
 import threading
 import warnings
+import weakref
 from datetime import timedelta
 
 import pytest
@@ -238,6 +239,56 @@ def test_async_generators_are_refused(make):
 
     with pytest.raises(TypeError, match="generator"):
         make()(generator)
+
+
+def test_plain_wrappers_of_coroutine_functions_are_refused(make):
+    async def f():
+        return 1
+
+    @functools.wraps(f)
+    def plain():
+        return f()
+
+    @functools.wraps(f)
+    async def wrapper():
+        return await f() + 1
+
+    with pytest.raises(TypeError, match="wraps a coroutine function"):
+        make()(plain)
+    assert asyncio.run(make(name="wrapper")(wrapper)()) == 2
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_what_a_call_was_given_is_let_go_of(make, end):
+    class Argument:
+        def __cachier_key__(self):
+            return 1
+
+    entered = []
+
+    @make(name="f")
+    async def f(argument):
+        entered.append(1)
+        if end == "failed":
+            raise LookupError
+        await asyncio.Event().wait()
+
+    async def main():
+        argument = Argument()
+        gone = weakref.ref(argument)
+        coroutine = f(argument)
+        task = asyncio.create_task(coroutine)
+        while not entered:
+            await asyncio.sleep(0.001)
+        if end != "failed":
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        del argument, task, coroutine
+        return gone
+
+    gone = asyncio.run(main())
+    gc.collect()
+    assert gone() is None
 
 
 def test_precached_values_are_a_plain_call(counted):

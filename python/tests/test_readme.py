@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""What the README and the pages of docs/ show works as it stands there."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, pages: list[pathlib.Path]) -> list[str]:
     """Return the code blocks of one language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    text = "\n".join(page.read_text("utf-8") for page in pages)
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-@pytest.mark.parametrize("code", blocks("python"))
+@pytest.mark.parametrize("code", blocks("python", PAGES))
 def test_python_runs(code: str, tmp_path: pathlib.Path) -> None:
     """Each Python block is a program that ends well, twice, and prints nothing."""
     program = tmp_path / "readme.py"
@@ -38,5 +39,5 @@ def test_python_runs(code: str, tmp_path: pathlib.Path) -> None:
 
 def test_cpp_is_the_example_that_is_built() -> None:
     """The C++ block is `examples/sum.cpp`, which every build compiles."""
-    (code,) = blocks("cpp")
+    (code,) = blocks("cpp", PAGES[:1])
     assert code == (ROOT / "examples" / "sum.cpp").read_text("utf-8")
