@@ -162,6 +162,12 @@ struct Ended {
 CACHIER_API Ended call(const std::shared_ptr<Store>& store, const Id& id,
                        const Policy& policy, Work& work, Counters* counters) noexcept;
 
+/// The part of `call` that neither waits nor blocks: takes the answer that the store
+/// knows, if it is not larger than `most_bytes`. False: `call` it, or go through
+/// `Steps`.
+CACHIER_API bool recall(Store& store, const Id& id, const Policy& policy, Work& work,
+                        Counters& counters, std::uint64_t most_bytes) noexcept;
+
 /// Runs the function for a refresh that `Work::start_refresh` was given, and stores the
 /// result. A failure keeps the old value. The work is the background copy.
 CACHIER_API Ended run_refresh(std::unique_ptr<Refresh> ticket, Work& work) noexcept;

@@ -113,6 +113,10 @@ struct CachedFunction {
 /// Answers a call of `self`, whatever it asks for.
 [[nodiscard]] PyObject* call_cached(PyObject* self, const Arguments& arguments);
 
+/// A hit in memory that needs nothing but key and store; null without an exception set:
+/// it is something else.
+[[nodiscard]] PyObject* find_in_memory(PyObject* self, const Arguments& arguments);
+
 /// Begins a call of `self`, a coroutine function: gives its result if it is known
 /// without waiting, else a `Steps` to be gone through. `Py_NotImplemented`: its store
 /// has to be opened first, which may block; `open` does it here.

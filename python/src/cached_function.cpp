@@ -108,21 +108,24 @@ PyObject* find_quickly_by_name(Cached& cached, PyObject* const* values,
   return find_key(cached, key);
 }
 
+/// A hit in memory that needs nothing but key and store, or null.
+inline PyObject* find_in_a_hurry(Cached& cached, PyObject* const* values,
+                                 std::size_t positional, PyObject* keywords) {
+  if (cached.settings_seen != settings_epoch) return nullptr;
+  if (keywords == nullptr) {
+    return cached.quick ? find_quickly(cached, values, positional) : nullptr;
+  }
+  if (!cached.quick_by_name) return nullptr;
+  return find_quickly_by_name(cached, values, positional, keywords);
+}
+
 PyObject* call(PyObject* self, PyObject* const* values, std::size_t count,
                PyObject* keywords) {
-  Cached& cached = cached_of(self);
   const auto positional = static_cast<std::size_t>(PyVectorcall_NARGS(count));
-  if (keywords == nullptr && cached.quick && cached.settings_seen == settings_epoch)
-      [[likely]] {
-    PyObject* const found = find_quickly(cached, values, positional);
-    if (found != nullptr) [[likely]] {
-      return found;
-    }
-  }
-  if (keywords != nullptr && cached.quick_by_name &&
-      cached.settings_seen == settings_epoch) {
-    PyObject* const found = find_quickly_by_name(cached, values, positional, keywords);
-    if (found != nullptr) return found;
+  PyObject* const found =
+      find_in_a_hurry(cached_of(self), values, positional, keywords);
+  if (found != nullptr) [[likely]] {
+    return found;
   }
   return call_cached(self, {values, positional, keywords});
 }
@@ -538,6 +541,11 @@ PyType_Spec spec = {
     slots};
 
 }  // namespace
+
+PyObject* find_in_memory(PyObject* self, const Arguments& arguments) {
+  return find_in_a_hurry(cached_of(self), arguments.values, arguments.positional,
+                         arguments.keywords);
+}
 
 bool add_cached_function_type(PyObject* module) {
   return add_type(module, spec, cached_function_type) != nullptr;

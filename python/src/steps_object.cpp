@@ -277,7 +277,8 @@ PyObject* begin_with(PyObject* const* values, Py_ssize_t count, PyObject* keywor
     return nullptr;
   }
   const Arguments arguments{values + 1, static_cast<std::size_t>(count) - 1, keywords};
-  return begin_call(values[0], arguments, open);
+  PyObject* const found = find_in_memory(values[0], arguments);
+  return found != nullptr ? found : begin_call(values[0], arguments, open);
 }
 
 }  // namespace
@@ -289,10 +290,20 @@ bool add_steps_type(PyObject* module) {
 PyObject* begin_steps(PyObject* self, const Id& id, const engine::Policy& policy,
                       bool verbose) {
   Cached& cached = cached_of(self);
+  {
+    const auto began = std::chrono::steady_clock::now();
+    PythonWork work(self, {}, verbose);
+    if (engine::recall(*cached.store, id, policy, work, cached.counters, kSmall)) {
+      if (cached.metrics) {
+        const auto took = std::chrono::steady_clock::now() - began;
+        record_call(cached.metrics.get(), took, false);
+      }
+      return work.finish({});
+    }
+  }
   auto going = std::make_unique<Going>(self, verbose, true);
   going->steps =
       engine::Steps::of_call(cached.store, id, policy, going->work, cached.counters);
-  if (going->steps->recall(kSmall)) return finish_call(*going);
   const std::array<const void*, 2> of{cached.store.get(), id.function};
   char* const place = going->place.data();
   std::memcpy(place, of.data(), sizeof of);

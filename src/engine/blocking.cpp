@@ -4,6 +4,7 @@
 #include <cachier/engine.hpp>
 
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include "engine/course.hpp"
@@ -53,19 +54,27 @@ namespace {
 [[maybe_unused]] const Counters& made_at_load = nobodys_counters();
 }
 
+bool recall(Store& store, const Id& id, const Policy& policy, Work& work,
+            Counters& counters, std::uint64_t most_bytes) noexcept {
+  if (policy.skip || policy.overwrite) return false;
+  Ask ask;
+  ask.max_age = policy.max_age;
+  ask.allow_none = policy.allow_none;
+  const auto entry = store.recall(id, ask);
+  if (!entry) return false;
+  const bool live = entry->value.codec() == Codec::live;
+  if (!live && entry->value.bytes().size() > most_bytes) return false;
+  if (!work.accept(*entry)) return false;
+  count(counters.hits);
+  work.on(Step::entry_found);
+  return true;
+}
+
 Ended call(const std::shared_ptr<Store>& store, const Id& id, const Policy& policy,
            Work& work, Counters* counters) noexcept {
   Counters& counted = counters != nullptr ? *counters : nobodys_counters();
-  if (!policy.skip && !policy.overwrite) {
-    Ask ask;
-    ask.max_age = policy.max_age;
-    ask.allow_none = policy.allow_none;
-    if (const auto entry = store->recall(id, ask); entry && work.accept(*entry)) {
-      count(counted.hits);
-      work.on(Step::entry_found);
-      return {};
-    }
-  }
+  constexpr auto kAny = std::numeric_limits<std::uint64_t>::max();
+  if (recall(*store, id, policy, work, counted, kAny)) return {};
   return run(Course(store, id, policy, work, counted, Call<>(wants_of(policy)), false),
              work);
 }
