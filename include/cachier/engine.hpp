@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <typeinfo>
 #include <utility>
 
@@ -161,9 +162,65 @@ struct Ended {
 CACHIER_API Ended call(const std::shared_ptr<Store>& store, const Id& id,
                        const Policy& policy, Work& work, Counters* counters) noexcept;
 
+/// The part of `call` that neither waits nor blocks: takes the answer that the store
+/// knows, if it is not larger than `most_bytes`. False: `call` it, or go through
+/// `Steps`.
+CACHIER_API bool recall(Store& store, const Id& id, const Policy& policy, Work& work,
+                        Counters& counters, std::uint64_t most_bytes) noexcept;
+
 /// Runs the function for a refresh that `Work::start_refresh` was given, and stores the
 /// result. A failure keeps the old value. The work is the background copy.
 CACHIER_API Ended run_refresh(std::unique_ptr<Refresh> ticket, Work& work) noexcept;
+
+/// One call in steps, for doors whose callers must not be blocked: event loops. The
+/// same course as `call`; the door runs what may block on a thread of its own, and
+/// awaits.
+///
+/// Used by one thread at a time. The work, which outlives it, is asked for nothing of
+/// the language's flow of control: `compute`, `interrupted` are not called, `enclosing`
+/// must answer from any thread.
+class CACHIER_API Steps {
+ public:
+  enum class Next : std::uint8_t {
+    store,    ///< `act`: operations of the store, which may block
+    wait,     ///< `before_wait`, wait, `after_wait`
+    compute,  ///< `before_compute`, run the function, `after_compute`
+    done,     ///< `end`
+  };
+
+  static std::unique_ptr<Steps> of_call(const std::shared_ptr<Store>& store,
+                                        const Id& id, const Policy& policy, Work& work,
+                                        Counters& counters);
+  static std::unique_ptr<Steps> of_refresh(std::unique_ptr<Refresh> ticket, Work& work);
+
+  virtual ~Steps() = default;
+
+  [[nodiscard]] virtual Next next() const noexcept = 0;
+  /// Before `act`: takes the answer that the store knows without waiting, if it is not
+  /// larger than `most_bytes`. Then it is done.
+  virtual bool recall(std::uint64_t most_bytes) = 0;
+  /// Goes on as far as the store is concerned.
+  virtual void act() = 0;
+  /// How long to wait at most. Nothing: the wait is over, see `next`.
+  virtual std::optional<Duration> before_wait() = 0;
+  /// What tells that the wait may be over; null: there was no memory for it.
+  [[nodiscard]] virtual std::shared_ptr<Watch> watch() const noexcept = 0;
+  virtual void after_wait() = 0;
+  virtual std::shared_ptr<const Frame> before_compute() = 0;
+  virtual void after_compute(Work::Ran how) = 0;
+  virtual Ended end() = 0;
+
+  /// The caller went away before it could compute: a claim that is held for it is given
+  /// back, which may block. Then destroy it.
+  [[nodiscard]] virtual bool holds_claim() const noexcept = 0;
+  virtual void give_back() = 0;
+
+  Steps(const Steps&) = delete;
+  Steps& operator=(const Steps&) = delete;
+
+ protected:
+  Steps() = default;
+};
 
 /// Something to run once in the background.
 class CACHIER_API Job {

@@ -303,8 +303,7 @@ class Decorator:
         Raises
         ------
         TypeError
-            If it cannot be cached: not callable, a generator, a coroutine function
-            (not in this version yet), or a method without
+            If it cannot be cached: not callable, a generator, or a method without
             ``allow_non_static_methods=True``.
 
         """
@@ -315,7 +314,7 @@ class Decorator:
     ) -> _core.CachedFunction[P, R]:
         _refuse_what_is_no_function(function)
         target, bound, keywords = _unbound(function)
-        _refuse_by_kind(target)
+        is_coroutine_function = _refuse_by_kind(target)
         parameters, names = _parameters_of(target)
         is_method = bound is None and names[:1] == ["self"]
         self._check_method(function, is_method)
@@ -364,6 +363,10 @@ class Decorator:
         if metrics is not None:
             metrics._measure = _measure_of(cached)
         _look_like(cached, function)
+        if is_coroutine_function:
+            from ._coroutines import make_coroutine_function
+
+            make_coroutine_function(cached, target)
         return cached
 
     def _check_method(self, function: Any, is_method: bool) -> None:
@@ -565,7 +568,8 @@ def _unbound(
     return function, None, None
 
 
-def _refuse_by_kind(target: Any) -> None:
+def _refuse_by_kind(target: Any) -> bool:
+    """Refuse what cannot be cached. True: it is a coroutine function."""
     inner = target
     while hasattr(inner, "__wrapped__"):
         inner = inner.__wrapped__
@@ -580,13 +584,26 @@ def _refuse_by_kind(target: Any) -> None:
             "first, and cannot be cached\n"
             "  fix: cache a function that returns a list of the items"
         )
+    if _is_coroutine_function(target, flags if inner is target else 0):
+        return True
     if flags & (_CO_COROUTINE | _CO_ITERABLE_COROUTINE):
         raise TypeError(
-            f"{called} is a coroutine function, which is not supported in this version "
-            "yet\n"
-            "  fix: cache a plain function, and call it in a thread "
-            "(asyncio.to_thread)"
+            f"{called} wraps a coroutine function and is none itself, so that what it "
+            "gives would be used up by whoever awaits it first\n"
+            "  fix: write @cachier(...) below the wrapper, or make the wrapper an "
+            "async def"
         )
+    return False
+
+
+def _is_coroutine_function(target: Any, flags: int) -> bool:
+    if flags & (_CO_COROUTINE | _CO_ITERABLE_COROUTINE):
+        return True
+    if isinstance(target, types.FunctionType) and "__wrapped__" not in vars(target):
+        return hasattr(target, "_is_coroutine_mark")
+    import inspect
+
+    return inspect.iscoroutinefunction(target)
 
 
 def _parameters_of(target: Any) -> tuple[Any, list[str]]:

@@ -11,6 +11,7 @@
 #include "objects.hpp"
 #include "refresh.hpp"
 #include "report.hpp"
+#include "steps_object.hpp"
 #include "value_codec.hpp"
 #include "work.hpp"
 
@@ -424,6 +425,48 @@ PyObject* call_cached(PyObject* self, const Arguments& given) {
   drop_what_is_dead();
   report_engine_messages();
   return result;
+}
+
+PyObject* begin_call(PyObject* self, const Arguments& given, bool open) {
+  Cached& cached = cached_of(self);
+  if (!cached.update_settings()) return nullptr;
+  Arguments arguments = given;
+  CallOptions options;
+  Stripped stripped;
+  if (arguments.keywords != nullptr && !stripped.take(arguments, options)) {
+    return nullptr;
+  }
+  if (!cached.settings.enabled || options.skip_cache) return make_skipping_steps(self);
+  if (cached.store == nullptr) {
+    if (!open) return Py_NewRef(Py_NotImplemented);
+    if (const std::optional<Error> failure = cached.open()) {
+      return get_over(cached, *failure) ? make_skipping_steps(self) : nullptr;
+    }
+  }
+  cbor::Writer key;
+  switch (write_key(cached, arguments, key)) {
+    case Keyed::made:
+      break;
+    case Keyed::refused:
+      return make_skipping_steps(self);
+    case Keyed::failed:
+      return nullptr;
+  }
+  const Placed placed(cached, key);
+  const engine::Policy policy = policy_of(cached, options);
+  clean_up_if_due(self, options);
+  if (cached.live != nullptr && !policy.overwrite && !options.verbose &&
+      !cached.metrics) {
+    PyObject* const found =
+        cached.live->find(*cached.id, placed.id.digest, placed.id.key, placed.id.hashed,
+                          policy.max_age, policy.allow_none);
+    if (found != nullptr) {
+      cached.counters.hits.fetch_add(1, std::memory_order_relaxed);
+      if (cached.bounds.any()) cached.live->touch(placed.id);
+      return hand_out(cached, found);
+    }
+  }
+  return begin_steps(self, placed.id, policy, options.verbose);
 }
 
 PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) {

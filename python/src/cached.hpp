@@ -47,6 +47,7 @@ struct Cached {
   Ref options;    ///< `resolve()` of it gives the settings
   Ref hash_func;  ///< empty: keys are made here
   Ref metrics;    ///< empty: none
+  Ref answer;     ///< of a coroutine function: what makes the coroutine of a call
   /// What a partial or a bound method adds before and beside the arguments of a call;
   /// part of the key. Empty: nothing.
   Ref bound_arguments, bound_keywords;
@@ -123,6 +124,16 @@ struct CachedFunction {
 
 /// Answers a call of `self`, whatever it asks for.
 [[nodiscard]] PyObject* call_cached(PyObject* self, const Arguments& arguments);
+
+/// A hit in memory that needs nothing but key and store; null without an exception set:
+/// it is something else.
+[[nodiscard]] PyObject* find_in_memory(PyObject* self, const Arguments& arguments);
+
+/// Begins a call of `self`, a coroutine function: gives its result if it is known
+/// without waiting, else a `Steps` to be gone through. `Py_NotImplemented`: its store
+/// has to be opened first, which may block; `open` does it here.
+[[nodiscard]] PyObject* begin_call(PyObject* self, const Arguments& arguments,
+                                   bool open);
 
 /// Stores `value` as the result of a call. Null: an exception is set.
 [[nodiscard]] PyObject* precache(PyObject* self, const Arguments& arguments,

@@ -109,23 +109,48 @@ PyObject* find_quickly_by_name(Cached& cached, PyObject* const* values,
   return find_key(cached, key);
 }
 
+/// A hit in memory that needs nothing but key and store, or null.
+inline PyObject* find_in_a_hurry(Cached& cached, PyObject* const* values,
+                                 std::size_t positional, PyObject* keywords) {
+  if (cached.settings_seen != settings_epoch) return nullptr;
+  if (keywords == nullptr) {
+    return cached.quick ? find_quickly(cached, values, positional) : nullptr;
+  }
+  if (!cached.quick_by_name) return nullptr;
+  return find_quickly_by_name(cached, values, positional, keywords);
+}
+
 PyObject* call(PyObject* self, PyObject* const* values, std::size_t count,
                PyObject* keywords) {
-  Cached& cached = cached_of(self);
   const auto positional = static_cast<std::size_t>(PyVectorcall_NARGS(count));
-  if (keywords == nullptr && cached.quick && cached.settings_seen == settings_epoch)
-      [[likely]] {
-    PyObject* const found = find_quickly(cached, values, positional);
-    if (found != nullptr) [[likely]] {
-      return found;
-    }
-  }
-  if (keywords != nullptr && cached.quick_by_name &&
-      cached.settings_seen == settings_epoch) {
-    PyObject* const found = find_quickly_by_name(cached, values, positional, keywords);
-    if (found != nullptr) return found;
+  PyObject* const found =
+      find_in_a_hurry(cached_of(self), values, positional, keywords);
+  if (found != nullptr) [[likely]] {
+    return found;
   }
   return call_cached(self, {values, positional, keywords});
+}
+
+/// A call of a coroutine function: the coroutine that is to answer it. It begins when
+/// it is awaited.
+PyObject* call_coroutine(PyObject* self, PyObject* const* values, std::size_t count,
+                         PyObject* keywords) {
+  PyObject* const answer = cached_of(self).answer.get();
+  const auto positional = static_cast<std::size_t>(PyVectorcall_NARGS(count));
+  if ((count & PY_VECTORCALL_ARGUMENTS_OFFSET) != 0) {
+    PyObject** const all = const_cast<PyObject**>(values) - 1;
+    PyObject* const before = all[0];
+    all[0] = self;
+    PyObject* const made = PyObject_Vectorcall(answer, all, positional + 1, keywords);
+    all[0] = before;
+    return made;
+  }
+  const std::size_t named =
+      keywords == nullptr ? 0 : static_cast<std::size_t>(PyTuple_GET_SIZE(keywords));
+  SmallArray<PyObject*, 16> all(positional + named + 1);
+  all[0] = self;
+  std::copy_n(values, positional + named, all.data() + 1);
+  return PyObject_Vectorcall(answer, all.data(), positional + 1, keywords);
 }
 
 // Management
@@ -143,12 +168,45 @@ PyObject* clear(PyObject* self, Clear what) {
   drop_what_is_dead();
   report_engine_messages();
   if (!cleared) return raise_error(cleared.error());
-  return Py_NewRef(Py_None);
+  if (!cached.answer) return Py_NewRef(Py_None);
+  // What is done may be awaited.
+  const Ref module = import_module("cachier._coroutines");
+  return module ? PyObject_GetAttrString(module.get(), "DONE") : nullptr;
 }
 
 PyObject* clear_cache(PyObject* self, PyObject*) { return clear(self, Clear::entries); }
 PyObject* clear_being_calculated(PyObject* self, PyObject*) {
   return clear(self, Clear::claims);
+}
+
+PyObject* clear_awaited(PyObject* self, const char* name) {
+  const Ref module = import_module("cachier._coroutines");
+  return module ? PyObject_CallMethod(module.get(), name, "O", self) : nullptr;
+}
+PyObject* aclear_cache(PyObject* self, PyObject*) {
+  return clear_awaited(self, "aclear_cache");
+}
+PyObject* aclear_being_calculated(PyObject* self, PyObject*) {
+  return clear_awaited(self, "aclear_being_calculated");
+}
+
+/// Opens its store. A failure is told by the call that needs it.
+PyObject* open(PyObject* self, PyObject*) {
+  (void)cached_of(self).open();
+  report_engine_messages();
+  return Py_NewRef(Py_None);
+}
+
+/// From now on it is a coroutine function, whose calls `answer` makes the coroutines
+/// of.
+PyObject* answer_with(PyObject* self, PyObject* answer) {
+  cached_of(self).answer = Ref::borrow(answer);
+  object_at(self).vectorcall = guarded<call_coroutine>;
+  return Py_NewRef(Py_None);
+}
+
+PyObject* get_is_coroutine_function(PyObject* self, void*) {
+  return PyBool_FromLong(cached_of(self).answer ? 1 : 0);
 }
 
 /// How many entries the function has, and their bytes together.
@@ -269,6 +327,11 @@ PyObject* copy(PyObject* self, PyObject*) { return Py_NewRef(self); }
 // -------------------------------------------------------
 
 PyObject* get_of_function(PyObject* self, void* name) {
+  const Cached& cached = cached_of(self);
+  // A partial of a coroutine function, say, has no code to be known by.
+  if (cached.answer && !PyFunction_Check(cached.function.get())) {
+    return PyObject_GetAttrString(cached.answer.get(), static_cast<const char*>(name));
+  }
   return PyObject_GetAttrString(cached_of(self).function.get(),
                                 static_cast<const char*>(name));
 }
@@ -413,8 +476,8 @@ int traverse(PyObject* self, visitproc visit, void* arg) {
   const Cached& cached = *object.cached;
   for (const Ref* const ref :
        {&cached.function, &cached.store_handle, &cached.options, &cached.hash_func,
-        &cached.metrics, &cached.bound_arguments, &cached.bound_keywords,
-        &cached.exceptions}) {
+        &cached.metrics, &cached.answer, &cached.bound_arguments,
+        &cached.bound_keywords, &cached.exceptions}) {
     Py_VISIT(ref->get());
   }
   int stop = cached.held ? cached.held->traverse(visit, arg) : 0;
@@ -487,6 +550,15 @@ PyMethodDef methods[] = {
                "why.")},
     {"_configure", guarded<configure>, METH_VARARGS, nullptr},
     {"_use_store", guarded<use_store>, METH_O, nullptr},
+    {"aclear_cache", aclear_cache, METH_NOARGS,
+     PyDoc_STR("aclear_cache($self, /)\n--\n\n"
+               "Do what clear_cache() does, without blocking the event loop.")},
+    {"aclear_being_calculated", aclear_being_calculated, METH_NOARGS,
+     PyDoc_STR("aclear_being_calculated($self, /)\n--\n\n"
+               "Do what clear_being_calculated() does, without blocking the event "
+               "loop.")},
+    {"_open", guarded<open>, METH_NOARGS, nullptr},
+    {"_answer_with", answer_with, METH_O, nullptr},
     {"_measure", guarded<measure>, METH_NOARGS, nullptr},
     {"__reduce_ex__", reduce_ex, METH_O, nullptr},
     {"__copy__", copy, METH_NOARGS, nullptr},
@@ -501,6 +573,8 @@ PyGetSetDef properties[] = {
     {"__defaults__", get_of_function, nullptr, nullptr, attribute_name("__defaults__")},
     {"__kwdefaults__", get_of_function, nullptr, nullptr,
      attribute_name("__kwdefaults__")},
+    {"_is_coroutine_function", get_is_coroutine_function, nullptr,
+     "Whether calls give coroutines.", nullptr},
     {"metrics", get_metrics, nullptr, "The metrics, None unless enabled.", nullptr},
     {"_function_id", get_function_id, nullptr, "The function's id in the store.",
      nullptr},
@@ -539,6 +613,11 @@ PyType_Spec spec = {
     slots};
 
 }  // namespace
+
+PyObject* find_in_memory(PyObject* self, const Arguments& arguments) {
+  return find_in_a_hurry(cached_of(self), arguments.values, arguments.positional,
+                         arguments.keywords);
+}
 
 bool add_cached_function_type(PyObject* module) {
   return add_type(module, spec, cached_function_type) != nullptr;

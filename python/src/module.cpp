@@ -13,6 +13,7 @@
 #include "key_walk.hpp"
 #include "objects.hpp"
 #include "report.hpp"
+#include "steps_object.hpp"
 #include "value_codec.hpp"
 #include "work.hpp"
 
@@ -271,6 +272,9 @@ PyMethodDef functions[] = {
     {"read_timedelta", core_read_timedelta, METH_VARARGS, nullptr},
     {"function_id", guarded<core_function_id>, METH_VARARGS, nullptr},
     {"code_digest", guarded<core_code_digest>, METH_VARARGS, nullptr},
+    {"begin", as_cfunction(guarded<begin>), METH_FASTCALL | METH_KEYWORDS, nullptr},
+    {"open_and_begin", as_cfunction(guarded<open_and_begin>),
+     METH_FASTCALL | METH_KEYWORDS, nullptr},
     {"encode_key", guarded<core_encode_key>, METH_O, nullptr},
     {"call_key", as_cfunction(guarded<core_call_key>), METH_FASTCALL | METH_KEYWORDS,
      nullptr},
@@ -286,10 +290,10 @@ int execute(PyObject* module) {
                     "cachier works in the main interpreter of a process only");
     return -1;
   }
-  const bool ready = make_option_names() && make_frame_variable() &&
-                     add_store_handle_type(module) &&
-                     add_cached_function_type(module) &&
-                     add_bound_function_type(module) && add_file_buffer_type(module);
+  const bool ready =
+      make_option_names() && make_frame_variable() && add_store_handle_type(module) &&
+      add_cached_function_type(module) && add_bound_function_type(module) &&
+      add_file_buffer_type(module) && add_steps_type(module);
   if (!ready) return -1;
   try {
     keep_engine_messages();

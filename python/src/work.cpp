@@ -24,24 +24,10 @@ void destroy_frame(PyObject* capsule) noexcept {
 /// The innermost frame, for as long as this lives.
 class FrameSet {
  public:
-  explicit FrameSet(FramePointer frame) {
-    if (!frame) return;
-    auto owned = std::make_unique<FramePointer>(std::move(frame));
-    const Ref capsule =
-        Ref::steal(PyCapsule_New(owned.get(), kFrameName, destroy_frame));
-    if (capsule) {
-      (void)owned.release();
-      token_ = Ref::steal(PyContextVar_Set(frame_variable, capsule.get()));
-    }
-    if (!token_) PyErr_Clear();  // no memory: recursion is not seen, nothing else
-  }
+  explicit FrameSet(FramePointer frame) : token_(enter_frame(std::move(frame))) {}
   FrameSet(const FrameSet&) = delete;
   FrameSet& operator=(const FrameSet&) = delete;
-  ~FrameSet() {
-    if (!token_) return;
-    const ErrorsAside aside;
-    if (PyContextVar_Reset(frame_variable, token_.get()) < 0) PyErr_Clear();
-  }
+  ~FrameSet() { leave_frame(token_); }
 
  private:
   Ref token_;
@@ -115,6 +101,26 @@ PyObject* hand_out(const Cached& cached, PyObject* found) {
   return deep_copy(kept.get()).release();
 }
 
+Ref enter_frame(FramePointer frame) {
+  if (!frame) return {};
+  auto owned = std::make_unique<FramePointer>(std::move(frame));
+  const Ref capsule = Ref::steal(PyCapsule_New(owned.get(), kFrameName, destroy_frame));
+  Ref token;
+  if (capsule) {
+    (void)owned.release();
+    token = Ref::steal(PyContextVar_Set(frame_variable, capsule.get()));
+  }
+  if (!token) PyErr_Clear();  // no memory: recursion is not seen, nothing else
+  return token;
+}
+
+void leave_frame(const Ref& token) noexcept {
+  if (!token) return;
+  const ErrorsAside aside;
+  // A coroutine that is closed by another task than it ran in has another's context.
+  if (PyContextVar_Reset(frame_variable, token.get()) < 0) PyErr_Clear();
+}
+
 bool make_frame_variable() {
   if (frame_variable == nullptr) {
     frame_variable = PyContextVar_New(kFrameName, nullptr);
@@ -171,7 +177,11 @@ engine::Work::Ran PythonWork::compute(
                                arguments_.positional, arguments_.keywords);
   }));
   if (result_) return Ran::returned;
-  raised_ = Raised::take();
+  return threw(Raised::take());
+}
+
+engine::Work::Ran PythonWork::threw(Raised raised) noexcept {
+  raised_ = std::move(raised);
   // To the engine, an exception that is stored is a result.
   const bool stored =
       keeps_exceptions_ && cached_.exceptions && raised_.is(cached_.exceptions.get());
@@ -248,6 +258,10 @@ engine::Work::Ran PythonWork::adopt(
 }
 
 std::shared_ptr<const engine::Frame> PythonWork::enclosing() noexcept {
+  return innermost_frame();
+}
+
+std::shared_ptr<const engine::Frame> innermost_frame() noexcept {
   PyObject* value = nullptr;
   if (PyContextVar_Get(frame_variable, nullptr, &value) < 0) {
     PyErr_Clear();

@@ -29,14 +29,24 @@ namespace cachier::python {
 [[nodiscard]] Result<Value> encode_live(const Cached& cached, PyObject* object,
                                         std::uint64_t size_limit, Ref& kept);
 
+/// The innermost frame of the caller, null if there is none.
+[[nodiscard]] std::shared_ptr<const engine::Frame> innermost_frame() noexcept;
+/// Makes `frame` the innermost one of this context. Gives what `leave_frame` wants;
+/// null without an exception set: nothing was done.
+[[nodiscard]] Ref enter_frame(std::shared_ptr<const engine::Frame> frame);
+void leave_frame(const Ref& token) noexcept;
+
 /// One call of `self` with `arguments`, which outlive it. Needs the GIL throughout.
-class PythonWork final : public engine::Work {
+class PythonWork : public engine::Work {
  public:
   PythonWork(PyObject* self, const Arguments& arguments, bool verbose) noexcept
       : self_(self),
         cached_(cached_of(self)),
         arguments_(arguments),
         verbose_(verbose) {}
+  PythonWork(const PythonWork&) = delete;
+  PythonWork& operator=(const PythonWork&) = delete;
+  ~PythonWork() override = default;
 
   bool accept(const Entry& entry) noexcept override;
   Ran compute(std::shared_ptr<const engine::Frame> frame) noexcept override;
@@ -63,6 +73,20 @@ class PythonWork final : public engine::Work {
 
   /// What the caller gets: a new reference, or null with the exception set.
   [[nodiscard]] PyObject* finish(const engine::Ended& ended);
+
+ protected:
+  /// What the function did, where others run it. `frame`: what it ran in.
+  void returned(Ref result, std::shared_ptr<const engine::Frame> frame) noexcept {
+    result_ = std::move(result);
+    frame_ = std::move(frame);
+  }
+  Ran threw(Raised raised) noexcept;
+  /// Nobody takes what came of it. Exceptions lead back to whoever holds this.
+  void forget() noexcept {
+    result_ = Ref();
+    raised_ = Raised();
+    unstorable_ = Raised();
+  }
 
  private:
   void print(engine::Step step) const;

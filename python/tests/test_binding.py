@@ -516,14 +516,6 @@ def test_generators_are_refused():
             cachier.cachier(backend="memory")(function)
 
 
-def test_coroutine_functions_are_refused_for_now():
-    async def coroutine():
-        return 1
-
-    with pytest.raises(TypeError, match="not supported in this version"):
-        cachier.cachier(backend="memory")(coroutine)
-
-
 def test_parameters_named_like_options_are_warned_of():
     with pytest.warns(cachier.CachierWarning, match="max_age"):
 

@@ -1,5 +1,6 @@
 """Not run: what a type checker must understand, and what it must refuse."""
 
+import asyncio
 from datetime import timedelta
 
 from cachier import CacheMetrics, cachier, caching_disabled
@@ -20,7 +21,16 @@ def fetch(url: str, verbose: bool = False) -> bytes:
     return url.encode()
 
 
+@cachier(next_time=True)
+async def download(url: str, *, tries: int = 3) -> bytes:
+    return url.encode() * tries
+
+
 class Shop:
+    @cachier(allow_non_static_methods=True)
+    async def stock(self, item: str) -> int:
+        return len(item)
+
     @cachier(allow_non_static_methods=True)
     def price(self, item: str) -> int:
         return len(item)
@@ -43,8 +53,8 @@ def right() -> None:
         cachier__stale_after=timedelta(1),
     )
     values = forecast.precache_value("gfs", value_to_cache=values)
-    nothing: None = forecast.clear_cache()  # type: ignore[func-returns-value]
-    nothing = forecast.clear_being_calculated()  # type: ignore[func-returns-value]
+    nothing: None = forecast.clear_cache()
+    nothing = forecast.clear_being_calculated()
     directory: str | None = forecast.cache_dpath()
     metrics: CacheMetrics | None = forecast.metrics
     price: int = Shop().price("tea")
@@ -62,6 +72,29 @@ def right() -> None:
         data: bytes = fetch("there")
     del key, there, peeked, data
     del nothing, directory, metrics, price, text
+
+
+async def right_of_coroutines() -> None:
+    page: bytes = await download("x", tries=1)
+    page = await download("x", cachier__skip_cache=True)
+    pages: tuple[bytes, bytes] = await asyncio.gather(download("x"), download("y"))
+    task: asyncio.Task[bytes] = asyncio.create_task(download("x"))
+    page = download.precache_value("x", value_to_cache=page)
+    stock: int = await Shop().stock("tea")
+    download.clear_cache()
+    await download.clear_cache()
+    await download.clear_being_calculated()
+    await download.aclear_cache()
+    await forecast.aclear_being_calculated()
+    del page, pages, task, stock
+
+
+async def wrong_of_coroutines() -> None:
+    page: bytes = download("x")  # type: ignore[assignment]
+    await download(3)  # type: ignore[call-overload]
+    text: str = await download("x")  # type: ignore[assignment]
+    await forecast.clear_cache()  # type: ignore[misc]
+    del page, text
 
 
 def wrong() -> None:

@@ -1,0 +1,76 @@
+"""Calls of coroutine functions: what a hit needs. The rest is in ``_loops``."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from . import _core
+
+_Steps = _core.Steps
+_begin = _core.begin
+
+
+class _Done:
+    """What is done already, and may be awaited."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return iter(())  # type: ignore[return-value]
+
+    def __repr__(self) -> str:
+        return "<done>"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+#: What clear_cache() of a coroutine function gives.
+DONE = _Done()
+
+
+async def _answer(*args: Any, **kwds: Any) -> Any:
+    """Answer a call: of the cached function ``args[0]``, with the other arguments."""
+    found = _begin(*args, **kwds)
+    if type(found) is not _Steps and found is not NotImplemented:
+        return found
+    from ._loops import drive
+
+    return await drive(found, args, kwds)
+
+
+def make_coroutine_function(
+    cached: _core.CachedFunction[..., Any], target: Any
+) -> None:
+    """Let the calls of a cached function give coroutines that bear its name."""
+    name: str = getattr(cached, "__name__", "") or getattr(target, "__name__", "call")
+    if not hasattr(cached, "__name__"):
+        # A partial has none, and `inspect` takes nothing without for a function.
+        cached.__name__ = name
+    answer = types.FunctionType(_answer.__code__, globals(), name)
+    answer.__qualname__ = str(getattr(cached, "__qualname__", name))
+    cached._answer_with(answer)
+    if "asyncio" in sys.modules:
+        # Not in the middle of a call, where a loop would wait for it.
+        from . import _loops  # noqa: F401
+
+
+def aclear_cache(
+    cached: _core.CachedFunction[..., Any],
+) -> Coroutine[Any, Any, None]:
+    """Clear without blocking the event loop."""
+    from ._loops import in_thread
+
+    return in_thread(cached.clear_cache)
+
+
+def aclear_being_calculated(
+    cached: _core.CachedFunction[..., Any],
+) -> Coroutine[Any, Any, None]:
+    """Free the claims without blocking the event loop."""
+    from ._loops import in_thread
+
+    return in_thread(cached.clear_being_calculated)

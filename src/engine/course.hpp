@@ -1,0 +1,448 @@
+#pragma once
+
+/// The actions of a call: what the machine says, done. Drivers choose on which thread,
+/// and how its caller waits meanwhile.
+
+#include <cachier/engine.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "engine/call.hpp"
+#include "engine/flights.hpp"
+#include "platform/clock.hpp"
+#include "platform/fork.hpp"
+
+namespace cachier::engine {
+
+using SteadyClock = std::chrono::steady_clock;
+
+/// A wake-up is a hint, and an owner that died gives none: nobody sleeps longer than
+/// this before looking again.
+inline constexpr auto kLongestSlice = std::chrono::milliseconds(50);
+inline constexpr auto kShortestSlice = std::chrono::milliseconds(40);
+/// A wait of this length is worth a line in the log.
+inline constexpr auto kLongWait = std::chrono::seconds(5);
+
+/// Waiters that started together should not look again together.
+inline Duration slice_with_jitter() noexcept {
+  thread_local std::minstd_rand random(static_cast<std::minstd_rand::result_type>(
+      SteadyClock::now().time_since_epoch().count()));
+  constexpr Duration spread = kLongestSlice - kShortestSlice;
+  return kShortestSlice +
+         Duration(static_cast<Duration::rep>(random()) % spread.count());
+}
+
+inline void count(std::atomic<std::uint64_t>& counter) noexcept {
+  counter.fetch_add(1, std::memory_order_relaxed);
+}
+
+/// Where calls count that nobody counts.
+[[nodiscard]] Counters& nobodys_counters() noexcept;
+
+/// An `Id` that owns its bytes, for what outlives the call.
+struct OwnedId {
+  explicit OwnedId(const Id& id)
+      : function(id.function),
+        digest(id.digest),
+        key(as_text(id.key)),
+        hashed(id.hashed) {}
+  [[nodiscard]] Id view() const noexcept {
+    return {function, digest, as_bytes(key), hashed};
+  }
+
+  const Function* function;
+  Digest digest;
+  std::string key;
+  bool hashed;
+};
+
+class GrantedRefresh final : public Refresh {
+ public:
+  GrantedRefresh(std::shared_ptr<Store> store, const Id& id, const Policy& policy,
+                 const Token& token, Counters& counters)
+      : store_(std::move(store)),
+        id_(id),
+        policy_(policy),
+        token_(token),
+        counters_(&counters),
+        fork_count_(platform::fork_count()) {}
+
+  ~GrantedRefresh() override {
+    if (!used_ && platform::fork_count() == fork_count_) {
+      Change change;
+      change.kind = Change::Kind::release;
+      change.token = token_;
+      (void)store_->commit(id_.view(), change,
+                           SteadyClock::now() + policy_.operation_timeout);
+    }
+  }
+  GrantedRefresh(const GrantedRefresh&) = delete;
+  GrantedRefresh& operator=(const GrantedRefresh&) = delete;
+
+  /// From now on the claim is the runner's to give back.
+  void use() noexcept { used_ = true; }
+  [[nodiscard]] const std::shared_ptr<Store>& store() const noexcept { return store_; }
+  [[nodiscard]] Id id() const noexcept { return id_.view(); }
+  [[nodiscard]] const Policy& policy() const noexcept { return policy_; }
+  [[nodiscard]] const Token& token() const noexcept { return token_; }
+  [[nodiscard]] Counters& counters() const noexcept { return *counters_; }
+
+ private:
+  std::shared_ptr<Store> store_;
+  OwnedId id_;
+  Policy policy_;
+  Token token_;
+  Counters* counters_;
+  std::uint64_t fork_count_;
+  bool used_ = false;
+};
+
+[[nodiscard]] inline Wants wants_of(const Policy& policy) noexcept {
+  // What will never be fresh, nobody need wait for.
+  const bool never_fresh = policy.max_age <= Duration::zero() && !policy.next_time;
+  return {.skip = policy.skip,
+          .overwrite = policy.overwrite || never_fresh,
+          .next_time = policy.next_time};
+}
+
+/// One call on its way. Used by one thread at a time.
+class Course {
+ public:
+  Course(const std::shared_ptr<Store>& store, const Id& id, const Policy& policy,
+         Work& work, Counters& counters, Call<> machine, bool refresh) noexcept
+      : store_(store),
+        id_(id),
+        policy_(policy),
+        work_(work),
+        counters_(counters),
+        machine_(machine),
+        refresh_(refresh),
+        fork_count_(platform::fork_count()) {}
+
+  Course(const Course&) = delete;
+  Course& operator=(const Course&) = delete;
+  /// A caller that went away leaves nobody in flight.
+  ~Course() {
+    if (frame_) Flights::of_process().ended(*frame_, {});
+  }
+
+  /// Whether what is to be done next is the store's, and may block: `act` does it.
+  [[nodiscard]] static bool is_for_store(Do what) noexcept {
+    switch (what) {
+      case Do::look:
+      case Do::attend:
+      case Do::put:
+      case Do::release:
+      case Do::give_entry:
+      case Do::give_stale:
+      case Do::give_refresh:
+        return true;
+      default:
+        return false;
+    }
+  }
+  [[nodiscard]] static bool is_end(Do what) noexcept {
+    return !is_for_store(what) && what != Do::wait && what != Do::compute;
+  }
+
+  [[nodiscard]] Do start() noexcept { return machine_.start(); }
+
+  /// Does what `is_for_store`. Nothing: the call is answered, by an entry.
+  [[nodiscard]] std::optional<Do> act(Do what) {
+    switch (what) {
+      case Do::look:
+        return look();
+      case Do::attend:
+        return attend();
+      case Do::put:
+        return put();
+      case Do::release:
+        return release();
+      default:
+        if (accept(what)) return std::nullopt;
+        return machine_.unreadable();
+    }
+  }
+
+  /// For `Do::wait`: how long to, at most. Nothing: waited long enough,
+  /// `give_up_waiting`.
+  [[nodiscard]] std::optional<Duration> before_wait() {
+    const auto now = SteadyClock::now();
+    if (!waits_since_) {
+      waits_since_ = now;
+      work_.on(Step::waiting);
+    }
+    if (!told_of_long_wait_ && now - *waits_since_ > kLongWait) {
+      told_of_long_wait_ = true;
+      work_.waits_for(look_.owner_process);
+    }
+    const Duration slice = slice_with_jitter();
+    if (policy_.wait_limit == kNoLimit) return slice;
+    const Duration left = policy_.wait_limit - (now - *waits_since_);
+    if (left <= Duration::zero()) return std::nullopt;
+    return std::min(slice, left);
+  }
+  [[nodiscard]] const std::shared_ptr<Watch>& watch() const noexcept { return watch_; }
+  [[nodiscard]] Do after_wait() {
+    if (HandedOver handed = attention_->handed(); handed.shared) {
+      return take(std::move(handed));
+    }
+    if (work_.interrupted()) return machine_.interrupted();
+    return machine_.woke();
+  }
+  [[nodiscard]] Do give_up_waiting() {
+    count(counters_.wait_timeouts);
+    stop_waiting();
+    return machine_.timed_out();
+  }
+
+  /// For `Do::compute`: the frame that the function is to run in, null if it has none.
+  [[nodiscard]] std::shared_ptr<const Frame> before_compute() {
+    stop_waiting();
+    if (!policy_.skip && !refresh_) {
+      // Who overwrites looks for no entry.
+      if (look_.entry && !policy_.overwrite) {
+        count(counters_.stale_hits);
+        work_.on(Step::entry_stale);
+      } else {
+        work_.on(Step::no_entry);
+      }
+      count(counters_.misses);
+      count(counters_.recalculations);
+    }
+    look_.entry.reset();
+    if (machine_.claimed()) {
+      frame_ = std::make_shared<const Frame>(
+          Frame{work_.enclosing(), store_.get(), id_.function, id_.digest});
+      Flights::of_process().began(frame_);
+    }
+    work_.on(Step::calling);
+    return frame_;
+  }
+  [[nodiscard]] Do after_compute(Work::Ran how) {
+    ran_ = how;
+    const bool in_child = is_in_child();
+    if (in_child) frame_ = nullptr;
+    return machine_.ran(ran_, in_child);
+  }
+
+  /// For what `is_end`.
+  [[nodiscard]] Ended end(Do how) {
+    switch (how) {
+      case Do::give_handed:
+        count(counters_.waits);
+        return ended(work_.adopt(handed_));
+      case Do::give_up:
+        return {.how = Ended::How::interrupted, .error = {}};
+      case Do::raise:
+        return {.how = Ended::How::error, .error = error_};
+      default:
+        if (frame_) Flights::of_process().ended(*frame_, {});
+        frame_ = nullptr;
+        return ended(ran_);
+    }
+  }
+
+  /// The answer that the store knows without waiting, where it is one of at most
+  /// `most_bytes`, taken.
+  [[nodiscard]] bool recall(std::uint64_t most_bytes) {
+    if (!machine_.wants_claim() || machine_.attending() || unreadable_) return false;
+    auto entry = store_->recall(id_, ask());
+    if (!entry) return false;
+    const bool live = entry->value.codec() == Codec::live;
+    if (!live && entry->value.bytes().size() > most_bytes) return false;
+    look_.entry = std::move(entry);
+    return accept(Do::give_entry);
+  }
+
+  /// Whether a claim is held that nothing has been computed with: before `compute`, its
+  /// caller may go away.
+  [[nodiscard]] bool holds_claim() const noexcept {
+    return machine_.claimed() && !is_in_child();
+  }
+  /// The caller is gone before it could compute.
+  void give_back() {
+    stop_waiting();
+    if (!holds_claim()) return;
+    Change change;
+    change.kind = Change::Kind::release;
+    change.token = machine_.token();
+    (void)store_->commit(id_, change, soon());
+  }
+
+ private:
+  static Ended ended(Work::Ran how) noexcept {
+    return {.how = how == Work::Ran::threw ? Ended::How::exception : Ended::How::value,
+            .error = {}};
+  }
+
+  [[nodiscard]] Deadline soon() const noexcept {
+    return SteadyClock::now() + policy_.operation_timeout;
+  }
+
+  [[nodiscard]] Ask ask() const noexcept {
+    Ask ask;
+    ask.max_age = policy_.max_age;
+    ask.allow_none = policy_.allow_none;
+    ask.claim = machine_.wants_claim();
+    ask.unreadable = unreadable_;
+    return ask;
+  }
+  [[nodiscard]] bool is_in_child() const noexcept {
+    return platform::fork_count() != fork_count_;
+  }
+
+  Do look() {
+    Result<Look> answer = store_->look(id_, ask(), soon());
+    if (!answer) {
+      const bool refused = answer.error() == ErrorCode::refused;
+      const bool raise = refused ? policy_.raise_refusals : policy_.raise_outages;
+      count(counters_.store_errors);
+      if (raise) {
+        error_ = answer.error();
+      } else {
+        work_.store_failed(answer.error());
+      }
+      return machine_.look_failed(raise);
+    }
+    look_ = std::move(*answer);
+    if (look_.damaged) count(counters_.damaged);
+    return machine_.looked(look_);
+  }
+
+  // The order matters: attention first, then the look that the machine asks for next,
+  // then the wait. So neither a release nor a handed result is missed.
+  Do attend() {
+    if (!attention_) {
+      enclosing_ = work_.enclosing();
+      attention_ = Flights::of_process().attend(
+          {store_.get(), id_.function, id_.digest}, enclosing_);
+      if (!attention_) return machine_.circular();
+    }
+    watch_ = store_->watch(id_);
+    if (HandedOver handed = attention_->handed(); handed.shared) {
+      return take(std::move(handed));
+    }
+    return machine_.attended();
+  }
+
+  Do take(HandedOver handed) {
+    stop_waiting();
+    if (*handed.type != work_.shared_type()) return machine_.timed_out();
+    handed_ = std::move(handed.shared);
+    return machine_.handed(handed.basis);
+  }
+
+  void stop_waiting() {
+    watch_ = nullptr;
+    attention_ = nullptr;
+  }
+
+  Do put() {
+    Result<Value> value = work_.encode(policy_.size_limit);
+    if (!value) {
+      if (value.error() == ErrorCode::too_large) {
+        count(counters_.size_rejections);
+        work_.on(Step::too_large);
+      }
+      return machine_.put_ended(Put::unstorable);
+    }
+    if (value->is_none() && !policy_.allow_none) {
+      machine_.is_empty();
+      // Before the put wakes those who wait.
+      if (machine_.keeps_claim()) hand_over();
+    }
+    Change change = machine_.change();
+    change.value = std::move(*value);
+    const Result<Version> stored = store_->commit(id_, change, soon());
+    if (stored) {
+      work_.on(Step::stored);
+      return machine_.put_ended(Put::stored, *stored);
+    }
+    if (stored.error() == ErrorCode::claim_lost) {
+      count(counters_.lost_claims);
+      return machine_.put_ended(Put::lost);
+    }
+    count(counters_.store_errors);
+    work_.store_failed(stored.error());
+    return machine_.put_ended(Put::failed);
+  }
+
+  void hand_over() {
+    if (!frame_) return;
+    Flights::of_process().ended(
+        *frame_, {work_.share(), machine_.token().basis, &work_.shared_type()});
+  }
+
+  // What is handed over must be there before the claim is free: whoever then finds it
+  // free has either been handed the result or came later.
+  Do release() {
+    hand_over();
+    Change change;
+    change.kind = Change::Kind::release;
+    change.token = machine_.token();
+    change.outcome = machine_.outcome();
+    const Result<Version> released = store_->commit(id_, change, soon());
+    if (!released && !(released.error() == ErrorCode::claim_lost)) {
+      count(counters_.store_errors);
+      work_.store_failed(released.error());
+    }
+    return machine_.released();
+  }
+
+  bool accept(Do how) {
+    const bool waited = attention_ != nullptr;
+    stop_waiting();
+    const Entry entry = std::move(*look_.entry);
+    look_.entry.reset();
+    if (!work_.accept(entry)) {
+      count(counters_.unreadable);
+      unreadable_ = entry.version;
+      return false;
+    }
+    if (how == Do::give_entry) {
+      count(waited ? counters_.waits : counters_.hits);
+      work_.on(Step::entry_found);
+      return true;
+    }
+    count(counters_.stale_hits);
+    count(counters_.misses);
+    work_.on(Step::entry_stale);
+    if (how == Do::give_refresh) {
+      count(counters_.recalculations);
+      // Not started, the ticket gives the claim back as it is destroyed.
+      (void)work_.start_refresh(std::make_unique<GrantedRefresh>(
+          store_, id_, policy_, machine_.token(), counters_));
+    }
+    return true;
+  }
+
+  const std::shared_ptr<Store>& store_;
+  const Id& id_;
+  const Policy& policy_;
+  Work& work_;
+  Counters& counters_;
+  Call<> machine_;
+  bool refresh_;  ///< its caller has been answered and counted
+  std::uint64_t fork_count_;
+
+  Look look_;
+  std::optional<Version> unreadable_;
+  std::optional<Error> error_;
+  Work::Ran ran_ = Work::Ran::returned;
+  std::shared_ptr<const void> handed_;
+  std::shared_ptr<const Frame> enclosing_;
+  std::shared_ptr<const Frame> frame_;
+  std::unique_ptr<Flights::Attention> attention_;
+  std::shared_ptr<Watch> watch_;
+  std::optional<SteadyClock::time_point> waits_since_;
+  bool told_of_long_wait_ = false;
+};
+
+}  // namespace cachier::engine
