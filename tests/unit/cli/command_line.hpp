@@ -17,10 +17,12 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -62,7 +64,9 @@ struct Answer {
 class CommandLine : public testing::Test {
  protected:
   /// Runs `cachier` with these words and nothing on stdin.
-  Answer run(std::vector<std::string> words, const char* to = nullptr) {
+  /// `life`: how long it has before it is killed.
+  Answer run(std::vector<std::string> words, const char* to = nullptr,
+             std::optional<std::chrono::microseconds> life = {}) {
     const std::string out = to != nullptr ? to : (scratch_ / "out").string();
     const std::string err = (scratch_ / "err").string();
     words.insert(words.begin(), CACHIER_CLI);
@@ -82,6 +86,10 @@ class CommandLine : public testing::Test {
                                      arguments.data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
     EXPECT_EQ(failed, 0);
+    if (life) {
+      std::this_thread::sleep_for(*life);
+      ::kill(child, SIGKILL);
+    }
     int status = 0;
     EXPECT_EQ(::waitpid(child, &status, 0), child);
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),

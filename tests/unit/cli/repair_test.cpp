@@ -169,6 +169,27 @@ TEST_F(RepairCommand, SavesWhatADamagedPageLeavesOfADatabase) {
   EXPECT_TRUE(repaired().at("rescued_from").is_null());
 }
 
+TEST_F(RepairCommand, KilledAtAnyMomentItCanBeDoneAgain) {
+  fill(0, 400);
+  const auto before = listed();
+  settle();
+  flip(file("c1.db"), fs::file_size(file("c1.db")) / 4096 / 2 * 4096, 4096);
+  const fs::path damaged = scratch_ / "damaged";
+  fs::copy(directory(), damaged, fs::copy_options::recursive);
+  for (int round = 0; round < 6; ++round) {
+    fs::remove_all(directory());
+    fs::copy(damaged, directory(), fs::copy_options::recursive);
+    run({"repair", "--yes", "--dir", directory()}, nullptr,
+        std::chrono::milliseconds(4 + 8 * round));
+    repaired();
+    const auto after = listed();
+    EXPECT_GE(after.size() + 20, before.size()) << round;
+    for (const auto& [digest, entry] : after) EXPECT_EQ(entry, before.at(digest));
+    const auto stats = in_cache({"stats", "--json"}).objects();
+    EXPECT_EQ(stats.front().at("entries"), after.size()) << round;
+  }
+}
+
 TEST_F(RepairCommand, SavesWhatIsBetweenDamagedPages) {
   fill(0, 2'000);
   const auto before = listed();
