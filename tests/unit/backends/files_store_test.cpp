@@ -368,7 +368,8 @@ TEST_F(FilesStoreTest, WhatMayNotBeWrittenIsRead) {
 
 TEST_F(FilesStoreTest, AHitOpensNothing) {
 #ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "UndefinedBehaviorSanitizer itself needs descriptors to look at types";
+  GTEST_SKIP()
+      << "UndefinedBehaviorSanitizer itself needs descriptors to look at types";
 #endif
   stores(call_, "value");
   ChildProcess child([&](Channel& parent) {
