@@ -9,6 +9,7 @@
 
 #include "backends/local/near_cache.hpp"
 #include "platform/housekeeper.hpp"
+#include "support/eventually.hpp"
 
 namespace cachier::test {
 namespace {
@@ -267,13 +268,15 @@ TEST_F(ValueFilesTest, WhatNoRowNamesIsRemoved) {
       ::utimensat(AT_FDCWD, (folder / "fedcba9876543210.new").c_str(), long_ago, 0), 0);
 
   store(Call("another"), put(big('2')));
-  tidy();
+  // The housekeeper may be in the middle of it.
+  EXPECT_TRUE(eventually([&] {
+    tidy();
+    return !fs::exists(replaced) && !fs::exists(lost) &&
+           !fs::exists(folder / "fedcba9876543210.new");
+  }));
   EXPECT_TRUE(fs::exists(kept));
-  EXPECT_FALSE(fs::exists(replaced));
-  EXPECT_FALSE(fs::exists(lost));
   EXPECT_TRUE(fs::exists(foreign));
   EXPECT_TRUE(fs::exists(folder / "0123456789abcdef.new"));
-  EXPECT_FALSE(fs::exists(folder / "fedcba9876543210.new"));
   EXPECT_EQ(stored(*store_, call), big('1'));
 }
 
