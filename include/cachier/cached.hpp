@@ -261,7 +261,8 @@ class Cached<F, std::tuple<P...>> {
     Ask ask;            ///< for a hit, by the defaults
     bool live = false;  ///< the store keeps objects
     bool count_hits = false;
-    bool hash_keys = false;  ///< keys are stored as SHA-256
+    bool hash_keys = false;                    ///< keys are stored as SHA-256
+    std::uint64_t most_bytes = Bounds::kNone;  ///< that may be kept, all in all
     Duration stale_after = kNoLimit;
     mutable Counters counters;
 
@@ -478,7 +479,14 @@ class Cached<F, std::tuple<P...>> {
     cachier::Result<Value> encode_result(std::uint64_t size_limit) {
       Value value;
       if (state_->live) {
-        value = Value::of_object(shared_);
+        std::size_t size = 0;
+        // What is larger than all that may be kept would only drive the others out.
+        if (size_limit = std::min(size_limit, state_->most_bytes);
+            size_limit != std::numeric_limits<std::uint64_t>::max()) {
+          if constexpr (Storable<Result>) size = encode_value(*shared_).size();
+          if (size > size_limit) return ErrorCode::too_large;
+        }
+        value = Value::of_object(shared_, size);
         value.set_none(is_none(*shared_));
         return value;
       }
@@ -686,12 +694,19 @@ requires Cacheable<std::decay_t<G>>
   if (options.max_entries || options.max_bytes) {
     const Bounds bounds{.entries = options.max_entries.value_or(Bounds::kNone),
                         .bytes = options.max_bytes.value_or(Bounds::kNone)};
+    if (options.max_bytes) state->most_bytes = *options.max_bytes;
     if (!state->store->keep_within(state->function, bounds)) {
       refuse("backend '" + options.backend + "' knows no max_entries and max_bytes",
-             "leave them out, or use backend \"local\"");
+             "leave them out, or use backend \"local\" or \"memory\"");
     }
   }
   state->live = state->store->capabilities().live_objects;
+  if (!Storable<Result> && (options.max_bytes || options.entry_size_limit)) {
+    refuse(
+        "its result has no stored form, whose size max_bytes and entry_size_limit are "
+        "about",
+        "specialise cachier::value_codec for it, or use max_entries");
+  }
   if (!Storable<Result> && !state->live) {
     refuse(
         "its result has no stored form, which backend '" + options.backend + "' needs",

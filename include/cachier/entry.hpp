@@ -177,7 +177,8 @@ class Value {
     return owner_;
   }
 
-  /// What was said of its size. Precondition: the codec is `live`.
+  /// What was said of its size to the store, which need not keep it. Precondition: the
+  /// codec is `live`.
   [[nodiscard]] std::size_t object_size() const noexcept { return size_; }
 
   /// The object, given up by this value. Precondition: the codec is `live`.

@@ -158,8 +158,8 @@ Result<Version> LiveStore::commit(const Id& id, const Change& change,
     switch (change.kind) {
       case Change::Kind::put: {
         std::shared_ptr<const void> payload = change.value.object();
-        version =
-            table_.put(id, change, payload, change.value.is_none(), now(), removed);
+        version = table_.put(id, change, payload,
+                             change.value.is_none() ? Slot::kNone : 0, now(), removed);
         if (Recency* const recency = recency_of(id.function); recency && version) {
           recency->stored(id, change.value.object_size());
           evict(id.function, *recency, evicted);
@@ -227,7 +227,8 @@ void LiveStore::keep(const Id& id, PyObject* object, Time stored_at) noexcept {
   try {
     std::shared_ptr<const void> payload = share_object(object);
     std::shared_ptr<const void> replaced;
-    (void)table_.put(id, Change(), payload, object == Py_None, stored_at, replaced);
+    (void)table_.put(id, Change(), payload, object == Py_None ? Slot::kNone : 0,
+                     stored_at, replaced);
   } catch (const std::bad_alloc&) {
     return;  // the store has it
   }

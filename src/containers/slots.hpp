@@ -5,7 +5,7 @@
 
 #include <cachier/entry.hpp>
 
-#include <array>
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -49,18 +49,24 @@ namespace cachier::containers {
 
 /// One call of one function: its key and, while there is one, its entry. Stays where it
 /// is for as long as it is in use. Keys of up to `kInlineKey` bytes are inside.
-///
-/// Aligned so that one with a `Value` is two cache lines and no more.
 template <class Payload>
-struct alignas(sizeof(Payload) > 32 ? 64 : 16) Slot {
-  static constexpr std::size_t kInlineKey = 35;
+struct alignas(16) Slot {
+  /// As many as leave no gap: with a payload of 16 bytes a slot is 80.
+  static constexpr std::size_t kInlineKey = 19;
   /// Where in `small_key` the address of a longer key is: aligned in the slot, or leak
   /// checkers do not see it.
   static constexpr std::size_t kKeyAddress = 7;
 
-  enum : std::uint8_t { kUsed = 1, kEntry = 2, kNone = 4, kSide = 8 };
+  enum : std::uint8_t {
+    kUsed = 1,
+    kEntry = 2,
+    kNone = 4,    ///< the entry is an empty answer
+    kSide = 8,    ///< the table knows more of it elsewhere
+    kBoxed = 16,  ///< of the entry, for who owns the payload
+    kAsked = 32,  ///< somebody asked for the entry since this was last looked at
+  };
 
-  // What a hit reads comes first; of short keys it is one cache line.
+  // What a hit reads comes first.
   Payload payload{};
   std::uint32_t function = 0;  ///< index in the table's list of functions
   std::uint32_t shape = 0;     ///< length of the key and whether it is hashed
@@ -69,7 +75,7 @@ struct alignas(sizeof(Payload) > 32 ? 64 : 16) Slot {
   std::uint32_t born = 0;  ///< counts the slots made before it
   Digest digest;
   Time stored_at;
-  std::uint64_t version = 0;
+  std::uint64_t version = 0;  ///< not in use: the address of the next such slot
 
   Slot() noexcept {}  // leaves the key as it is
   Slot(const Slot&) = delete;
@@ -131,7 +137,7 @@ class Slots {
  public:
   using Slot = containers::Slot<Payload>;
 
-  Slots() noexcept { blocks_.fill(nullptr); }
+  Slots() noexcept = default;
   Slots(const Slots&) = delete;
   Slots& operator=(const Slots&) = delete;
   ~Slots() { release_all(); }
@@ -140,43 +146,43 @@ class Slots {
   template <class Matches>
   [[nodiscard, gnu::always_inline]] Slot* find(const Digest& digest,
                                                const Matches& matches) const noexcept {
-    const std::uint32_t tag = tag_of(digest);
-    for (std::size_t at = tag & mask_;; at = (at + 1) & mask_) {
-      const Mark& mark = marks_[at];
-      if (mark.slot == nullptr) return nullptr;
-      if (mark.tag == tag && matches(*mark.slot)) return mark.slot;
+    const std::uint64_t tag = Mark::tag_of(digest);
+    for (std::size_t at = place_of(digest);; at = (at + 1) & mask_) {
+      const Mark mark = marks_[at];
+      if (mark.is_empty()) return nullptr;
+      if (mark.has(tag) && matches(*mark.slot())) return mark.slot();
     }
   }
 
   /// A new slot with this digest and key. Throws as `take_key`, nothing changed.
   Slot* add(const Digest& digest, Bytes key, bool hashed) {
-    if ((used_ + 1) * 4 > room_ * 3) grow();
-    const std::uint32_t index = next_index();
-    Slot* slot = slot_at(index);
+    // Seven of eight places at most.
+    if ((used_ + 1) * 8 > room_ * 7) grow();
+    Slot* const slot = next_slot();
     slot->take_key(key, hashed);
-    if (index == free_) {
-      free_ = slot->function;
+    if (slot == free_) {
+      std::memcpy(&free_, &slot->version, sizeof free_);
     } else {
       ++high_;
     }
     slot->digest = digest;
     slot->born = born_++;
     slot->flags = Slot::kUsed;
-    place({slot, tag_of(digest), index});
+    place(Mark(slot, Mark::tag_of(digest)));
     ++used_;
     return slot;
   }
 
   /// Takes a slot out; its payload must have been moved away.
   void remove(Slot* slot) noexcept {
-    std::size_t at = tag_of(slot->digest) & mask_;
-    while (marks_[at].slot != slot) at = (at + 1) & mask_;
-    const std::uint32_t index = marks_[at].index;
+    std::size_t at = place_of(slot->digest);
+    while (marks_[at].slot() != slot) at = (at + 1) & mask_;
     close_gap(at);
     slot->drop_key();
     slot->flags = 0;
-    slot->function = free_;
-    free_ = index;
+    static_assert(sizeof slot->version >= sizeof free_);
+    std::memcpy(&slot->version, &free_, sizeof free_);
+    free_ = slot;
     if (--used_ == 0 && high_ > kKeptSlots) release_all();
   }
 
@@ -184,53 +190,89 @@ class Slots {
   [[nodiscard]] std::uint32_t end() const noexcept { return high_; }
   /// Precondition: `index < end()`.
   [[nodiscard]] Slot* slot_at(std::uint32_t index) const noexcept {
-    // Block n holds 8 << n slots, so that an index plus 8 names block and place.
-    const std::uint32_t biased = index + kFirstBlock;
-    const unsigned top = top_bit(biased);
-    return blocks_[top - kFirstBits] + (biased ^ (1U << top));
+    const Position position = position_of(index);
+    return blocks_[position.block] + position.place;
   }
   [[nodiscard]] std::uint32_t born() const noexcept { return born_; }
   [[nodiscard]] std::size_t used() const noexcept { return used_; }
 
  private:
-  static constexpr std::uint32_t kNoSlot = std::numeric_limits<std::uint32_t>::max();
+  // Block n holds 8 << n slots, until they are large; from then on all are as large, so
+  // that little is laid out before it is needed.
   static constexpr unsigned kFirstBits = 3;
-  static constexpr std::uint32_t kFirstBlock = 1U << kFirstBits;
-  static constexpr std::size_t kBlocks = 32 - kFirstBits;
+  static constexpr unsigned kLastBits = 8;
+  static constexpr std::uint32_t kGrowing = (2U << kLastBits) - (1U << kFirstBits);
   static constexpr std::size_t kFirstRoom = 16;
   /// An empty table of more slots than this gives its memory back.
   static constexpr std::uint32_t kKeptSlots = 56;
-  /// Where a slot is to be found; no slot: nothing is, here and further on.
-  struct Mark {
-    Slot* slot = nullptr;
-    std::uint32_t tag = 0;
-    std::uint32_t index = 0;  ///< of the slot
+
+  /// Where a slot is to be found: its address, and in the upper bits, of which
+  /// addresses of programs have none, a part of its digest. Empty: nothing is, here and
+  /// further on.
+  class Mark {
+   public:
+    Mark() noexcept = default;
+    Mark(Slot* slot, std::uint64_t tag) noexcept
+        : word_(reinterpret_cast<std::uintptr_t>(slot) | tag) {}
+
+    /// Shards are told apart by the other half of the digest, places by the lower bits
+    /// of this one.
+    [[nodiscard]] static std::uint64_t tag_of(const Digest& digest) noexcept {
+      return digest.low & kTag;
+    }
+    [[nodiscard]] bool is_empty() const noexcept { return word_ == 0; }
+    [[nodiscard]] bool has(std::uint64_t tag) const noexcept {
+      return (word_ & kTag) == tag;
+    }
+    [[nodiscard]] Slot* slot() const noexcept {
+      return reinterpret_cast<Slot*>(word_ & ~kTag);
+    }
+    [[nodiscard]] static bool can_hold(const void* slot) noexcept {
+      return (reinterpret_cast<std::uintptr_t>(slot) & kTag) == 0;
+    }
+
+   private:
+    static_assert(sizeof(std::uintptr_t) == sizeof(std::uint64_t));
+    static constexpr std::uint64_t kTag = std::uint64_t{0xffff} << 48;
+    std::uint64_t word_ = 0;
   };
   /// What an empty table is probed in.
   static inline Mark no_marks_;
 
-  /// Shards are told apart by the other half of the digest.
-  [[nodiscard]] static std::uint32_t tag_of(const Digest& digest) noexcept {
-    return static_cast<std::uint32_t>(digest.low);
+  struct Position {
+    std::size_t block = 0;
+    std::uint32_t place = 0;
+  };
+  [[nodiscard]] static Position position_of(std::uint32_t index) noexcept {
+    if (index >= kGrowing) {
+      const std::uint32_t beyond = index - kGrowing;
+      return {(beyond >> kLastBits) + (kLastBits - kFirstBits + 1),
+              beyond & ((1U << kLastBits) - 1)};
+    }
+    const std::uint32_t biased = index + (1U << kFirstBits);
+    const unsigned top = static_cast<unsigned>(std::bit_width(biased)) - 1;
+    return {top - kFirstBits, biased ^ (1U << top)};
+  }
+  [[nodiscard]] static std::size_t size_of(std::size_t block) noexcept {
+    return std::size_t{1} << std::min<std::size_t>(block + kFirstBits, kLastBits);
   }
 
-  /// Precondition: not 0.
-  [[nodiscard]] static unsigned top_bit(std::uint32_t number) noexcept {
-    return static_cast<unsigned>(std::bit_width(number | 1)) - 1;
+  [[nodiscard]] std::size_t place_of(const Digest& digest) const noexcept {
+    return digest.low & mask_;
   }
 
-  void place(const Mark& mark) noexcept {
-    std::size_t at = mark.tag & mask_;
-    while (marks_[at].slot != nullptr) at = (at + 1) & mask_;
+  void place(Mark mark) noexcept {
+    std::size_t at = place_of(mark.slot()->digest);
+    while (!marks_[at].is_empty()) at = (at + 1) & mask_;
     marks_[at] = mark;
   }
 
   /// Empties a place and moves up what was pushed past it, so that probes never meet a
   /// hole.
   void close_gap(std::size_t gap) noexcept {
-    for (std::size_t at = (gap + 1) & mask_; marks_[at].slot != nullptr;
+    for (std::size_t at = (gap + 1) & mask_; !marks_[at].is_empty();
          at = (at + 1) & mask_) {
-      const std::size_t home = marks_[at].tag & mask_;
+      const std::size_t home = place_of(marks_[at].slot()->digest);
       if (((at - home) & mask_) >= ((at - gap) & mask_)) {
         marks_[gap] = marks_[at];
         gap = at;
@@ -245,48 +287,53 @@ class Slots {
     marks_ = owned_marks_.get();
     mask_ = room - 1;
     for (std::size_t from = 0; from < room_; ++from) {
-      if (fewer[from].slot != nullptr) place(fewer[from]);
+      if (!fewer[from].is_empty()) place(fewer[from]);
     }
     room_ = room;
   }
 
   /// A slot that is free or new, not yet taken.
-  std::uint32_t next_index() {
-    if (free_ != kNoSlot) return free_;
-    if (high_ >= kNoSlot - kFirstBlock) throw std::bad_alloc();
-    const std::uint32_t biased = high_ + kFirstBlock;
-    const unsigned top = top_bit(biased);
-    Slot*& block = blocks_[top - kFirstBits];
-    if (block == nullptr)
-      block = std::allocator<Slot>().allocate(std::size_t{1} << top);
-    ::new (static_cast<void*>(block + (biased ^ (1U << top)))) Slot();
-    return high_;
+  Slot* next_slot() {
+    if (free_ != nullptr) return free_;
+    if (high_ == std::numeric_limits<std::uint32_t>::max()) throw std::bad_alloc();
+    const Position position = position_of(high_);
+    if (position.block == blocks_.size()) blocks_.push_back(nullptr);
+    Slot*& block = blocks_[position.block];
+    if (block == nullptr) {
+      const std::size_t size = size_of(position.block);
+      block = std::allocator<Slot>().allocate(size);
+      if (!Mark::can_hold(block + size)) {
+        std::allocator<Slot>().deallocate(std::exchange(block, nullptr), size);
+        throw std::bad_alloc();
+      }
+    }
+    return ::new (static_cast<void*>(block + position.place)) Slot();
   }
 
   void release_all() noexcept {
     for (std::uint32_t index = 0; index < high_; ++index) slot_at(index)->~Slot();
-    for (std::size_t n = 0; n < kBlocks; ++n) {
-      if (blocks_[n] == nullptr) continue;
-      std::allocator<Slot>().deallocate(blocks_[n], std::size_t{kFirstBlock} << n);
-      blocks_[n] = nullptr;
+    for (std::size_t n = 0; n < blocks_.size(); ++n) {
+      if (blocks_[n] != nullptr)
+        std::allocator<Slot>().deallocate(blocks_[n], size_of(n));
     }
+    blocks_ = {};
     owned_marks_.reset();
     marks_ = &no_marks_;
     mask_ = 0;
     room_ = 0;
     used_ = 0;
     high_ = 0;
-    free_ = kNoSlot;
+    free_ = nullptr;
   }
 
   Mark* marks_ = &no_marks_;
   std::size_t mask_ = 0;
-  std::array<Slot*, kBlocks> blocks_;
+  std::vector<Slot*> blocks_;
   std::size_t room_ = 0;
   std::size_t used_ = 0;
   std::uint32_t high_ = 0;
-  std::uint32_t free_ = kNoSlot;  ///< first of the free ones, linked by `function`
   std::uint32_t born_ = 0;
+  Slot* free_ = nullptr;  ///< first of those that are not in use any more
   std::unique_ptr<Mark[]> owned_marks_;
 };
 

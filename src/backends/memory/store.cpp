@@ -114,8 +114,8 @@ Result<Look> MemoryStore::look(const Id& id, const Ask& ask, Deadline) noexcept 
     const auto seen = shard.table.look(id, ask, [this] { return coarse_time(); });
     Look& look = *answer;
     if (seen.slot != nullptr) {
-      look.entry.emplace(Entry{seen.slot->payload, seen.slot->stored_at,
-                               Table<Value>::version_of(*seen.slot)});
+      look.entry.emplace(Entry{value_of(*seen.slot), seen.slot->stored_at,
+                               Table::version_of(*seen.slot)});
     }
     look.fresh = seen.fresh;
     look.claim = seen.claim;
@@ -158,9 +158,10 @@ bool MemoryStore::copy_fresh(const Id& id, const Ask& ask, const std::type_info&
   const std::lock_guard guard(shard.lock);
   const auto* const slot = shard.table.find(*id.function, id.digest, id.key, id.hashed);
   if (slot == nullptr || (slot->none() && !ask.allow_none)) return false;
-  if (slot->payload.codec() != Codec::live) return false;
+  if ((slot->flags & Table::Slot::kBoxed) != 0) return false;
   if (ask.max_age != kNoLimit && !is_young(slot->stored_at, ask.max_age)) return false;
-  copy_bytes(to, slot->payload.object().get(), size);
+  shard.table.touch(*slot);
+  copy_bytes(to, slot->payload.get(), size);
   return true;
 }
 
@@ -191,13 +192,9 @@ Result<Version> MemoryStore::commit(const Id& id, const Change& change,
         return Error(ErrorCode::unsupported, "cannot renew a claim in memory",
                      "claims of the memory store have no lease: they hold until they "
                      "are given back");
-      case Change::Kind::erase: {
-        Value removed;
-        Shard& shard = shard_of(id.digest);
-        const std::lock_guard guard(shard.lock);
-        answer = shard.table.erase(id, removed);
+      case Change::Kind::erase:
+        answer = erase(id);
         break;
-      }
     }
   } catch (const std::bad_alloc&) {
     return out_of_memory("change an entry");
@@ -208,13 +205,58 @@ Result<Version> MemoryStore::commit(const Id& id, const Change& change,
   return answer;
 }
 
+Value MemoryStore::value_of(const Table::Slot& slot) {
+  if ((slot.flags & Table::Slot::kBoxed) != 0)
+    return *static_cast<const Value*>(slot.payload.get());
+  Value value = Value::of_object(slot.payload);
+  value.set_none(slot.none());
+  return value;
+}
+
+namespace {
+
+/// Whether the object, and whether it is an empty answer, is all there is to a value.
+/// Its size is nobody's business once it is counted.
+bool is_object_alone(const Value& value) noexcept {
+  return value.codec() == Codec::live && value.fingerprint() == 0 &&
+         value.code() == 0 && !value.is_exception();
+}
+
+std::uint64_t size_of(const Value& value) noexcept {
+  return value.codec() == Codec::live ? value.object_size() : value.bytes().size();
+}
+
+}  // namespace
+
 Result<Version> MemoryStore::put(const Id& id, const Change& change) {
-  Value value = change.value;
-  Value replaced;
+  const Value& value = change.value;
+  const bool alone = is_object_alone(value);
+  Kept kept = alone ? value.object() : std::make_shared<const Value>(value);
+  const auto marks =
+      (value.is_none() ? Table::Slot::kNone : 0) | (alone ? 0 : Table::Slot::kBoxed);
+  Kept replaced;
   Shard& shard = shard_of(id.digest);
   const Time now = exact_time();
-  const std::lock_guard guard(shard.lock);
-  return shard.table.put(id, change, value, change.value.is_none(), now, replaced);
+  auto version = [&] {
+    const std::lock_guard guard(shard.lock);
+    return shard.table.put(id, change, kept, static_cast<std::uint8_t>(marks), now,
+                           replaced);
+  }();
+  if (version && has_bounds_.load(std::memory_order_acquire))
+    note_stored(id, version->words[0], size_of(value));
+  return version;
+}
+
+Result<Version> MemoryStore::erase(const Id& id) {
+  Kept removed;
+  Shard& shard = shard_of(id.digest);
+  const Version version = [&] {
+    const std::lock_guard guard(shard.lock);
+    return shard.table.erase(id, removed);
+  }();
+  if (has_bounds_.load(std::memory_order_acquire))
+    note_gone(id.digest, version.words[0]);
+  return version;
 }
 
 Result<Page> MemoryStore::scan(const Filter& filter, const Cursor& from,
@@ -229,23 +271,25 @@ Result<Page> MemoryStore::scan(const Filter& filter, const Cursor& from,
     std::vector<Header>& entries = answer->entries;
     entries.reserve(kPage);
     const auto list = [&entries](const Function& function, const auto& slot) {
-      const Value& value = slot.payload;
+      const bool boxed = (slot.flags & Table::Slot::kBoxed) != 0;
+      const auto* const value =
+          boxed ? static_cast<const Value*>(slot.payload.get()) : nullptr;
+      const bool live = value == nullptr || value->codec() == Codec::live;
       entries.push_back({
           .function = function.id(),
           .digest = slot.digest,
           .key = std::string(as_text(slot.key())),
           .hashed = slot.hashed(),
           .stored_at = slot.stored_at,
-          .size = value.codec() == Codec::live ? 0 : value.bytes().size(),
-          .codec = value.codec(),
+          .size = live ? 0 : value->bytes().size(),
+          .codec = live ? Codec::live : value->codec(),
       });
     };
     for (; place.shard < shard_count_; ++place.shard, place.begun = false) {
       Shard& shard = shards_[place.shard];
       const std::lock_guard guard(shard.lock);
-      Table<Value>::Position position =
-          place.begun ? Table<Value>::Position{place.slot, place.born}
-                      : shard.table.begin();
+      Table::Position position =
+          place.begun ? Table::Position{place.slot, place.born} : shard.table.begin();
       const bool more = shard.table.scan(
           position, filter, kPage - entries.size(),
           [&](const auto& slot) { list(shard.table.function_of(slot), slot); });
@@ -267,13 +311,15 @@ Result<std::uint64_t> MemoryStore::clear(const Filter& filter, Clear what,
   Result<std::uint64_t> answer{0};
   try {
     for (Shard& shard : shards()) {
-      std::vector<Value> removed;
+      std::vector<Kept> removed;
       const std::lock_guard guard(shard.lock);
       *answer += shard.table.clear(filter, what, removed);
     }
   } catch (const std::bad_alloc&) {
     answer = out_of_memory("clear all entries");
   }
+  if (has_bounds_.load(std::memory_order_acquire) && what != Clear::claims)
+    note_cleared();
   shared::wake_all();
   return answer;
 }
@@ -283,11 +329,13 @@ std::unique_ptr<Watch> MemoryStore::watch(const Id& id) noexcept {
 }
 
 void MemoryStore::before_fork() noexcept {
+  bounding_.lock();
   for (Shard& shard : shards()) shard.lock.lock();
 }
 
 void MemoryStore::after_fork_in_parent() noexcept {
   for (Shard& shard : shards()) shard.lock.unlock();
+  bounding_.unlock();
 }
 
 void MemoryStore::after_fork_in_child() noexcept {
@@ -295,6 +343,7 @@ void MemoryStore::after_fork_in_child() noexcept {
     shard.table.forget_claims();
     shard.lock.unlock();
   }
+  bounding_.unlock();
 }
 
 }  // namespace cachier::memory

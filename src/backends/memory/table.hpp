@@ -68,6 +68,13 @@ class Table {
     return slot != nullptr && slot->has_entry() ? slot : nullptr;
   }
 
+  /// Notes that an entry was asked for, for `evict`. A look does so itself.
+  void touch(const Slot& slot) noexcept {
+    // Seldom written, as many may read it.
+    if ((slot.flags & Slot::kAsked) == 0)
+      const_cast<Slot&>(slot).flags |= Slot::kAsked;  // NOLINT(*-const-cast): its own
+  }
+
   /// Whether the caller takes this entry for one, whatever its age.
   [[nodiscard]] static bool counts(const Slot& slot, const Ask& ask) noexcept {
     if (slot.none() && !ask.allow_none) return false;
@@ -92,6 +99,7 @@ class Table {
           seen.fresh = is_fresh(slot->stored_at, seen.now, ask.max_age);
         }
         if (seen.fresh) [[likely]] {
+          touch(*slot);
           return seen;
         }
       }
@@ -101,9 +109,10 @@ class Table {
   }
 
   /// `Change::Kind::put`, conditions of `change` included. The payload is moved from
-  /// only if it is stored; what it replaces is then moved to `replaced`.
-  Result<Version> put(const Id& id, const Change& change, Payload& payload, bool none,
-                      Time now, Payload& replaced);
+  /// only if it is stored; what it replaces is then moved to `replaced`. `marks`: any
+  /// of `kNone` and `kBoxed`.
+  Result<Version> put(const Id& id, const Change& change, Payload& payload,
+                      std::uint8_t marks, Time now, Payload& replaced);
   /// `Change::Kind::release`.
   Result<Version> release(const Id& id, const Token& token, Outcome outcome, Time now);
   /// `Change::Kind::erase`. The entry that was there is moved to `removed`.
@@ -111,6 +120,17 @@ class Table {
 
   /// `Store::clear`. Gives the number of entries, which are appended to `removed`.
   std::uint64_t clear(const Filter& filter, Clear what, std::vector<Payload>& removed);
+
+  enum class Fate : std::uint8_t { not_there, spared, evicted };
+  /// Removes the entry of this digest and version (that of the slot), unless it is to
+  /// be `spared` once more because somebody asked for it; moves it to `removed`.
+  /// Whoever is about to replace it is not disturbed.
+  Fate evict(const Digest& digest, std::uint64_t version, bool spare,
+             Payload& removed) noexcept;
+  /// Whether there is an entry of this digest and version.
+  [[nodiscard]] bool has(const Digest& digest, std::uint64_t version) const noexcept {
+    return locate(digest, version) != nullptr;
+  }
 
   /// Ends all claims without a trace; tokens given so far are refused. For the child of
   /// a fork, where nobody is left to use them.
@@ -172,6 +192,13 @@ class Table {
     return slots_.find(digest, [&](const Slot& slot) noexcept {
       return slot.shape == shape && state_at(slot.function).function == &function &&
              slot.holds(key);
+    });
+  }
+
+  [[nodiscard]] Slot* locate(const Digest& digest,
+                             std::uint64_t version) const noexcept {
+    return slots_.find(digest, [&](const Slot& slot) noexcept {
+      return slot.has_entry() && slot.digest == digest && slot.version == version;
     });
   }
 

@@ -84,7 +84,7 @@ bool Table<Payload>::may_put(const Id& id, const Change& change, Slot* slot) noe
 
 template <class Payload>
 Result<Version> Table<Payload>::put(const Id& id, const Change& change,
-                                    Payload& payload, bool none, Time now,
+                                    Payload& payload, std::uint8_t marks, Time now,
                                     Payload& replaced) {
   Slot* slot = locate(*id.function, id.digest, id.key, id.hashed);
   Side* side = change.token ? side_of(slot) : nullptr;
@@ -103,9 +103,8 @@ Result<Version> Table<Payload>::put(const Id& id, const Change& change,
     ++entries_;
   }
   slot->payload = std::move(payload);
-  slot->flags =
-      static_cast<std::uint8_t>(Slot::kUsed | Slot::kEntry | (none ? Slot::kNone : 0) |
-                                (slot->flags & Slot::kSide));
+  slot->flags = static_cast<std::uint8_t>(Slot::kUsed | Slot::kEntry | marks |
+                                          (slot->flags & Slot::kSide));
   slot->stored_at = now;
   slot->version = ++changes_;
   if (own) {
@@ -224,6 +223,21 @@ std::uint64_t Table<Payload>::clear_stale(const Filter& filter,
 }
 
 template <class Payload>
+typename Table<Payload>::Fate Table<Payload>::evict(const Digest& digest,
+                                                    std::uint64_t version, bool spare,
+                                                    Payload& removed) noexcept {
+  Slot* const slot = locate(digest, version);
+  if (slot == nullptr) return Fate::not_there;
+  if ((slot->flags & Slot::kAsked) != 0 && spare) {
+    slot->flags = static_cast<std::uint8_t>(slot->flags & ~Slot::kAsked);
+    return Fate::spared;
+  }
+  removed = take_entry(*slot);
+  settle(*slot);
+  return Fate::evicted;
+}
+
+template <class Payload>
 void Table<Payload>::forget_claims() noexcept {
   sides_.clear();
   for (std::uint32_t index = 0; index < slots_.end(); ++index) {
@@ -252,7 +266,7 @@ bool Table<Payload>::scan(Position& position, const Filter& filter, std::size_t 
 
 template <class Payload>
 Payload Table<Payload>::take_entry(Slot& slot) noexcept {
-  slot.flags = static_cast<std::uint8_t>(slot.flags & ~(Slot::kEntry | Slot::kNone));
+  slot.flags = static_cast<std::uint8_t>(slot.flags & (Slot::kUsed | Slot::kSide));
   --entries_;
   return std::exchange(slot.payload, Payload{});
 }

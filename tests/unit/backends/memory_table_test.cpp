@@ -78,7 +78,7 @@ class TableTest : public ::testing::Test {
     Guarded payload(number);
     Guarded replaced;
     return inside(
-        [&] { return table_.put(which, change, payload, false, now_, replaced); });
+        [&] { return table_.put(which, change, payload, 0, now_, replaced); });
   }
   void erase(const Id& which) {
     Guarded removed;
@@ -114,7 +114,7 @@ TEST_F(TableTest, APayloadThatIsNotStoredStaysWithTheCaller) {
   Guarded payload(2);
   Guarded replaced;
 
-  const auto answer = table_.put(id("a"), change, payload, false, now_, replaced);
+  const auto answer = table_.put(id("a"), change, payload, 0, now_, replaced);
 
   EXPECT_EQ(answer.error(), ErrorCode::claim_lost);
   EXPECT_EQ(payload.number(), 2);
@@ -126,7 +126,7 @@ TEST_F(TableTest, WhatIsLeftDiesWithTheTable) {
     GuardedTable table;
     Guarded payload(1);
     Guarded replaced;
-    ASSERT_TRUE(table.put(id("a"), Change{}, payload, false, now_, replaced));
+    ASSERT_TRUE(table.put(id("a"), Change{}, payload, 0, now_, replaced));
     EXPECT_EQ(Guarded::alive, 1);
   }
   EXPECT_EQ(Guarded::alive, 0);

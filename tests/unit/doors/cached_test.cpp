@@ -275,6 +275,51 @@ TEST(Cached, TooLargeIsReturnedNotStored) {
   EXPECT_EQ(f.counters().size_rejections, 2U);
 }
 
+TEST(Cached, TooLargeIsReturnedNotStoredInMemoryToo) {
+  int runs = 0;
+  const auto text = [&](int n) { return ++runs, std::string(std::size_t(n), 'x'); };
+  auto limited = cached("f", text, {.backend = "memory", .entry_size_limit = 12});
+  EXPECT_EQ(limited(20).size(), 20U);
+  EXPECT_EQ(limited(20).size(), 20U);
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(limited(10).size(), 10U);
+  EXPECT_EQ(limited(10).size(), 10U);
+  EXPECT_EQ(runs, 3);
+  auto bounded = cached("f", text, {.backend = "memory", .max_bytes = 300});
+  EXPECT_EQ(bounded(10).size(), 10U);
+  EXPECT_EQ(bounded(500).size(), 500U) << "larger than all that may be kept";
+  EXPECT_EQ(bounded(10).size(), 10U);
+  EXPECT_EQ(runs, 5);
+}
+
+TEST(Cached, InMemoryNoMoreIsKeptThanItsBound) {
+  int runs = 0;
+  auto f = cached("f", [&](int n) { return ++runs, n; },
+                  {.backend = "memory", .max_entries = 3});
+  for (int n = 0; n < 100; ++n) {
+    EXPECT_EQ(f(0), 0);
+    EXPECT_EQ(f(n), n);
+  }
+  EXPECT_EQ(runs, 100) << "what is asked for again and again stays";
+  EXPECT_EQ(f(1), 1);
+  EXPECT_EQ(runs, 101);
+}
+
+TEST(Cached, SizesNeedAStoredForm) {
+  struct Opaque {};
+  Options options{.backend = "memory"};
+  options.max_bytes = 1000;
+  try {
+    (void)cached(
+        "f", [](int) { return std::make_shared<Opaque>(); }, options);
+    FAIL() << "accepted";
+  } catch (const Exception& refused) {
+    const std::string words = refused.what();
+    EXPECT_NE(words.find("max_bytes"), std::string::npos) << words;
+    EXPECT_NE(words.find("max_entries"), std::string::npos) << words;
+  }
+}
+
 TEST(Cached, HiddenArgumentsAreNotOnDisk) {
   const TempDirectory directory;
   Options options{.cache_dir = directory.path().string()};
