@@ -161,7 +161,7 @@ class Slots {
     Slot* const slot = next_slot();
     slot->take_key(key, hashed);
     if (slot == free_) {
-      std::memcpy(&free_, &slot->version, sizeof free_);
+      free_ = reinterpret_cast<Slot*>(slot->version);
     } else {
       ++high_;
     }
@@ -180,8 +180,7 @@ class Slots {
     close_gap(at);
     slot->drop_key();
     slot->flags = 0;
-    static_assert(sizeof slot->version >= sizeof free_);
-    std::memcpy(&slot->version, &free_, sizeof free_);
+    slot->version = reinterpret_cast<std::uintptr_t>(free_);
     free_ = slot;
     if (--used_ == 0 && high_ > kKeptSlots) release_all();
   }
