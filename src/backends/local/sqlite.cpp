@@ -26,8 +26,8 @@ constexpr const char* kStatements[] = {
     "INSERT OR REPLACE INTO entries"
     "(id, epoch, version, stored_at, flags, size, used_at, digest, envelope) "
     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8)",
-    "UPDATE functions SET entries = entries + ?2, bytes = bytes + ?3 "
-    "WHERE id IN (0, ?1)",
+    // One row a time: for a change of several SQLite keeps a journal of the statement.
+    "UPDATE functions SET entries = entries + ?2, bytes = bytes + ?3 WHERE id = ?1",
     // Never again a multiple of 1,024, as the first one is.
     "UPDATE functions SET epoch = epoch + 1 + (epoch % 1024 = 1023), "
     "entries = 0, bytes = 0 "

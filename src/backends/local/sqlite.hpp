@@ -29,7 +29,7 @@ enum class Sql : std::uint8_t {
   read_state,     ///< function, row -> its epoch, the row's version, whether it is of
                   ///< this epoch, its flags, when it was stored, its size
   write_entry,    ///< all columns
-  account,        ///< function, entries, bytes: adds to its counts and to those of all
+  account,        ///< function, entries, bytes: adds to its counts
   raise_epochs,   ///< first and last function: counts begin anew
   carry_over,     ///< first and last row, time: younger ones live on in the new epoch
   recount,        ///< first and last function: counts their entries

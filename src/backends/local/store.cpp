@@ -260,10 +260,13 @@ Result<Counts> read_counts(Connection& connection, std::int64_t function) {
 std::optional<Error> account(Transaction& transaction, std::int64_t function,
                              const Counts& change) {
   if (change == Counts{}) return std::nullopt;
-  Run run(transaction.connection(), Sql::account);
-  run.bind(1, function).bind(2, change.entries).bind(3, change.bytes);
-  if (run.step() == SQLITE_DONE) return std::nullopt;
-  return transaction.fail(run.result(), "cannot store in the cache's database");
+  for (const std::int64_t counted : {function, std::int64_t{0}}) {  // 0: of all
+    Run run(transaction.connection(), Sql::account);
+    run.bind(1, counted).bind(2, change.entries).bind(3, change.bytes);
+    if (run.step() != SQLITE_DONE)
+      return transaction.fail(run.result(), "cannot store in the cache's database");
+  }
+  return std::nullopt;
 }
 
 Result<std::int64_t> add_function(Transaction& transaction, const Function& function,
