@@ -24,6 +24,7 @@
 #include <cachier/entry.hpp>
 #include <cachier/error.hpp>
 #include <cachier/export.hpp>
+#include <cachier/metrics.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -280,6 +281,9 @@ class CACHIER_API Store {
     (void)bounds;
     return !bounds.any();
   }
+
+  /// What it did for this process so far. A store that does not count says zeros.
+  [[nodiscard]] virtual StoreMetrics metrics() const noexcept { return {}; }
 
   /// Where the store lives, for people: a directory, a URL without its password.
   [[nodiscard]] virtual std::string location() const = 0;

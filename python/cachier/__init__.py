@@ -33,6 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._reporting import report
     from .metrics import CacheMetrics, MetricSnapshot
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "get_default_params",
     "get_global_params",
     "parse_bytes",
+    "report",
     "set_default_params",
     "set_global_params",
 ]
@@ -61,4 +63,8 @@ def __getattr__(name: str) -> Any:
         from . import metrics
 
         return getattr(metrics, name)
+    if name == "report":
+        from ._reporting import report
+
+        return report
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -173,6 +173,8 @@ class CachedFunction(_Calls[_P, _R_co]):
 class Store:
     @property
     def location(self) -> str: ...
+    @property
+    def metrics(self) -> dict[str, int]: ...
 
 @final
 class Steps:

@@ -128,7 +128,10 @@ Result<Look> LiveStore::look(const Id& id, const Ask& ask, Deadline) noexcept {
   try {
     const Table::Seen seen = table_.look(id, ask, now);
     Look look;
-    if (seen.fresh) touch(id);
+    if (seen.fresh) {
+      ++hits_;
+      touch(id);
+    }
     if (seen.slot != nullptr) {
       Entry& entry = look.entry.emplace();
       entry.value = Value::of_object(seen.slot->payload);
@@ -141,6 +144,7 @@ Result<Look> LiveStore::look(const Id& id, const Ask& ask, Deadline) noexcept {
     look.outcome = seen.outcome;
     look.token = seen.token;
     look.now = seen.now;
+    if (!look.fresh) tally_.looked(look, memory::why_none(table_, id, ask));
     return look;
   } catch (const std::bad_alloc&) {
     return Error(ErrorCode::unavailable, "cannot look into the memory store",
@@ -220,6 +224,7 @@ void LiveStore::evict(const Function* function, Recency& recency,
     std::shared_ptr<const void>& object = removed.emplace_back();
     (void)table_.erase(id, object);
     recency.gone(id.digest);
+    tally_.evicted(1);
   }
 }
 

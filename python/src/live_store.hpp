@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "backends/memory/table.hpp"
+#include "backends/shared/tally.hpp"
 #include "recency.hpp"
 
 namespace cachier::python {
@@ -48,6 +49,7 @@ class LiveStore final : public Store {
     if (slot == nullptr) return nullptr;
     if (max_age != kNoLimit && !is_young(*slot, max_age)) return nullptr;
     if (slot->none() && !allow_none) return nullptr;
+    ++hits_;
     return object_of(slot->payload);
   }
 
@@ -67,6 +69,9 @@ class LiveStore final : public Store {
   Result<std::uint64_t> clear(const Filter& filter, Clear what,
                               Deadline deadline) noexcept override;
   [[nodiscard]] std::unique_ptr<Watch> watch(const Id& id) noexcept override;
+  [[nodiscard]] StoreMetrics metrics() const noexcept override {
+    return tally_.metrics(hits_);
+  }
   [[nodiscard]] std::string location() const override { return "memory"; }
 
   /// What is stored of a function.
@@ -106,6 +111,8 @@ class LiveStore final : public Store {
   Table table_;
   std::unordered_map<const Function*, Recency> recencies_;
   std::unique_ptr<Bells> bells_;
+  shared::Tally tally_;
+  mutable std::uint64_t hits_ = 0;
 };
 
 }  // namespace cachier::python

@@ -63,7 +63,26 @@ PyObject* get_location(PyObject* self, void*) {
                                           static_cast<Py_ssize_t>(location.size()));
 }
 
+PyObject* get_metrics(PyObject* self, void*) {
+  const StoreHandle& handle = handle_of(self);
+  const StoreMetrics metrics =
+      *handle.store != nullptr ? (*handle.store)->metrics() : StoreMetrics{};
+  const auto number = [](std::uint64_t count) {
+    return static_cast<unsigned long long>(count);
+  };
+  return Py_BuildValue(
+      "{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "near_hits",
+      number(metrics.near_hits), "store_hits", number(metrics.store_hits), "absent",
+      number(metrics.absent), "stale", number(metrics.stale), "empty",
+      number(metrics.empty), "unreadable", number(metrics.unreadable), "damaged",
+      number(metrics.damaged), "collisions", number(metrics.collisions), "failures",
+      number(metrics.failures), "evictions", number(metrics.evictions), "set_aside",
+      number(metrics.set_aside));
+}
+
 PyGetSetDef properties[] = {
+    {"metrics", guarded<get_metrics>, nullptr, "What it did for this process, by name.",
+     nullptr},
     {"location", guarded<get_location>, nullptr,
      "Where the store lives, for people: a directory, or \"memory\".", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};

@@ -50,6 +50,9 @@ class WithoutGil final : public Store {
   bool keep_within(const Function* function, const Bounds& bounds) noexcept override {
     return store_->keep_within(function, bounds);
   }
+  [[nodiscard]] StoreMetrics metrics() const noexcept override {
+    return store_->metrics();
+  }
   [[nodiscard]] std::string location() const override { return store_->location(); }
 
  private:

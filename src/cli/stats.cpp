@@ -43,6 +43,7 @@ void print_store(const Stats& stats, const std::string& location) {
   print_line("cleared",
              plural(stats.waiting, "row waits", "rows wait") + " to be removed");
   print_line("erased", plural(stats.tombstones, "mark", "marks"));
+  print_line("evicted", plural(stats.evictions, "entry", "entries") + " so far");
   std::cout << '\n';
   print_line("database", human_size(stats.database.bytes) + ", generation " +
                              std::to_string(stats.generation));
@@ -91,6 +92,7 @@ void print_json(const Stats& stats, const std::string& location) {
   add_entries(object, stats.entries);
   object.number("cleared_rows", stats.waiting)
       .number("erased_marks", stats.tombstones)
+      .number("evicted", stats.evictions)
       .number("generation", stats.generation)
       .number("database_bytes", stats.database.bytes)
       .number("log_bytes", stats.log.bytes)

@@ -223,10 +223,16 @@ class Course {
       Flights::of_process().began(frame_);
     }
     work_.on(Step::calling);
+    runs_since_ = SteadyClock::now();
     return frame_;
   }
   [[nodiscard]] Do after_compute(Work::Ran how) {
     ran_ = how;
+    if (!policy_.skip) {
+      const Duration took = SteadyClock::now() - runs_since_;
+      counters_.run_time.fetch_add(static_cast<std::uint64_t>(took.count()),
+                                   std::memory_order_relaxed);
+    }
     const bool in_child = is_in_child();
     if (in_child) frame_ = nullptr;
     return machine_.ran(ran_, in_child);
@@ -442,6 +448,7 @@ class Course {
   std::unique_ptr<Flights::Attention> attention_;
   std::shared_ptr<Watch> watch_;
   std::optional<SteadyClock::time_point> waits_since_;
+  SteadyClock::time_point runs_since_;
   bool told_of_long_wait_ = false;
 };
 

@@ -71,6 +71,10 @@ class Bridge final : public Store {
     const WithGil gil;
     return std::make_unique<Waiting>(store_->watch(id));
   }
+  StoreMetrics metrics() const noexcept override {
+    const WithGil gil;
+    return store_->metrics();
+  }
   std::string location() const override { return store_->location(); }
 
  private:

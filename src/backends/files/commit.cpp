@@ -21,6 +21,13 @@ constexpr std::int64_t kTidyEvery = 3'600'000'000'000;
 
 Result<Version> FilesStore::commit(const Id& id, const Change& change,
                                    Deadline deadline) noexcept {
+  auto answer = apply(id, change, deadline);
+  tally_.answered(answer);
+  return answer;
+}
+
+Result<Version> FilesStore::apply(const Id& id, const Change& change,
+                                  Deadline deadline) noexcept {
   try {
     switch (change.kind) {
       case Change::Kind::put:

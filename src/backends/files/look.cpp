@@ -12,6 +12,8 @@
 
 namespace cachier::files {
 
+using shared::Miss;
+
 /// What is there for a call at one moment.
 struct FilesStore::Seen {
   Basis basis;
@@ -53,25 +55,28 @@ Result<FilesStore::Seen> FilesStore::read(const Id& id, const std::string& path,
   return seen;
 }
 
-void FilesStore::judge(const Seen& seen, const Id& id, const Ask& ask, Look& look) {
+Miss FilesStore::judge(const Seen& seen, const Id& id, const Ask& ask, Look& look) {
   look.token.basis = seen.basis;
   look.entry.reset();
   look.fresh = false;
   look.damaged = seen.damaged;
-  if (seen.damaged || !seen.head || ask.unreadable == seen.basis.version) return;
+  if (seen.damaged) return Miss::damaged;
+  if (!seen.head) return Miss::absent;
+  if (ask.unreadable == seen.basis.version) return Miss::unreadable;
   const Time stored_at = seen.head->stored_at;
   auto value =
       envelope::open(seen.envelope, seen.owner, id, stored_at, seen.basis.version);
   if (!value) {
     look.damaged = value.error() == ErrorCode::corrupt;
-    return;
+    return look.damaged ? Miss::damaged : Miss::unreadable;
   }
-  if (!*value) return;
+  if (!*value) return Miss::collision;
   Entry entry{std::move(**value), stored_at, seen.basis.version};
   near_cache_.remember(id, seen.stamp, seen.basis.epoch, entry);
-  if (entry.value.is_none() && !ask.allow_none) return;
+  if (entry.value.is_none() && !ask.allow_none) return Miss::empty;
   look.entry = std::move(entry);
   look.fresh = is_fresh(stored_at, look.now, ask.max_age);
+  return look.fresh ? Miss::none : Miss::stale;
 }
 
 bool FilesStore::find_near(const Id& id, const Ask& ask, const std::string& path,
@@ -97,50 +102,63 @@ Result<Look> FilesStore::look(const Id& id, const Ask& ask,
   try {
     const std::string path = disk_.entry(id);
     Look look;
-    if (find_near(id, ask, path, look)) return look;
-    auto seen = read(id, path, deadline);
-    if (!seen) return seen.error();
-    look.now = platform::wall_now();
-    judge(*seen, id, ask, look);
-    if (look.fresh || !ask.claim) return look;
-
-    look.outcome = outcome_of(path, look.now);
-    if (look.outcome == Outcome::not_storable) return look;
-    const auto claim = claims_.take(id.digest, seen->claims);
-    if (claim.serial == 0) {
-      look.claim = Look::Claim::busy;
-      if (claim.here) look.owner_process = static_cast<std::uint32_t>(::getpid());
+    if (find_near(id, ask, path, look)) {
+      near_hits_.fetch_add(1, std::memory_order_relaxed);
       return look;
     }
-
-    // A put may have been finished between the look and the claim.
-    const auto states = states_of(*id.function, deadline);
-    const bool same = states && states->epoch == seen->basis.epoch &&
-                      disk_.stamp_at(path) == seen->stamp;
-    std::optional<Error> error;
-    if (!states) error = states.error();
-    if (!error && !same) {
-      if (auto again = read(id, path, deadline)) {
-        look.now = platform::wall_now();
-        judge(*again, id, ask, look);
-      } else {
-        error = again.error();
-      }
-    }
-    if (error || look.fresh) {
-      Change change;
-      change.token = Token{{}, claim.serial};
-      end_claim(id, change);
-      if (error) return *error;
-      look.outcome = Outcome::none;
-      return look;
-    }
-    look.claim = Look::Claim::granted;
-    look.token.serial = claim.serial;
+    const auto miss = look_further(id, ask, path, look, deadline);
+    tally_.answered(miss);
+    if (!miss) return miss.error();
+    tally_.looked(look, *miss);
     return look;
   } catch (const std::bad_alloc&) {
     return out_of_memory();
   }
+}
+
+Result<Miss> FilesStore::look_further(const Id& id, const Ask& ask,
+                                      const std::string& path, Look& look,
+                                      Deadline deadline) {
+  auto seen = read(id, path, deadline);
+  if (!seen) return seen.error();
+  look.now = platform::wall_now();
+  Miss miss = judge(*seen, id, ask, look);
+  if (look.fresh || !ask.claim) return miss;
+
+  look.outcome = outcome_of(path, look.now);
+  if (look.outcome == Outcome::not_storable) return miss;
+  const auto claim = claims_.take(id.digest, seen->claims);
+  if (claim.serial == 0) {
+    look.claim = Look::Claim::busy;
+    if (claim.here) look.owner_process = static_cast<std::uint32_t>(::getpid());
+    return miss;
+  }
+
+  // A put may have been finished between the look and the claim.
+  const auto states = states_of(*id.function, deadline);
+  const bool same = states && states->epoch == seen->basis.epoch &&
+                    disk_.stamp_at(path) == seen->stamp;
+  std::optional<Error> error;
+  if (!states) error = states.error();
+  if (!error && !same) {
+    if (auto again = read(id, path, deadline)) {
+      look.now = platform::wall_now();
+      miss = judge(*again, id, ask, look);
+    } else {
+      error = again.error();
+    }
+  }
+  if (error || look.fresh) {
+    Change change;
+    change.token = Token{{}, claim.serial};
+    end_claim(id, change);
+    if (error) return *error;
+    look.outcome = Outcome::none;
+    return miss;
+  }
+  look.claim = Look::Claim::granted;
+  look.token.serial = claim.serial;
+  return miss;
 }
 
 Outcome FilesStore::outcome_of(const std::string& path, Time now) const {

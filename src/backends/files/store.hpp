@@ -6,6 +6,7 @@
 #include "backends/files/entry_cache.hpp"
 #include "backends/files/locks.hpp"
 #include "backends/shared/claims.hpp"
+#include "backends/shared/tally.hpp"
 #include "platform/fork_aware.hpp"
 #include "platform/lock.hpp"
 
@@ -34,6 +35,9 @@ class FilesStore final : public Store, private platform::ForkAware {
   Result<std::uint64_t> clear(const Filter& filter, Clear what,
                               Deadline deadline) noexcept override;
   [[nodiscard]] std::unique_ptr<Watch> watch(const Id& id) noexcept override;
+  [[nodiscard]] StoreMetrics metrics() const noexcept override {
+    return tally_.metrics(near_hits_.load(std::memory_order_relaxed));
+  }
   [[nodiscard]] std::string location() const override { return disk_.directory(); }
 
  private:
@@ -60,10 +64,14 @@ class FilesStore final : public Store, private platform::ForkAware {
   struct Seen;
   bool find_near(const Id& id, const Ask& ask, const std::string& path, Look& look);
   Result<Seen> read(const Id& id, const std::string& path, Deadline deadline);
-  void judge(const Seen& seen, const Id& id, const Ask& ask, Look& look);
+  shared::Miss judge(const Seen& seen, const Id& id, const Ask& ask, Look& look);
+  Result<shared::Miss> look_further(const Id& id, const Ask& ask,
+                                    const std::string& path, Look& look,
+                                    Deadline deadline);
   Outcome outcome_of(const std::string& path, Time now) const;
 
   // Changing (commit.cpp).
+  Result<Version> apply(const Id& id, const Change& change, Deadline deadline) noexcept;
   Result<Version> put(const Id& id, const Change& change, Deadline deadline);
   Result<Version> release(const Id& id, const Change& change, Deadline deadline);
   Result<Version> write(const Id& id, const Change& change, Deadline deadline);
@@ -91,6 +99,8 @@ class FilesStore final : public Store, private platform::ForkAware {
   Locks locks_;
   shared::Claims claims_;
   EntryCache near_cache_;
+  shared::Tally tally_;
+  std::atomic<std::uint64_t> near_hits_{0};
   std::atomic<std::int64_t> next_tidying_{0};  // of coarse_now
 
   platform::Lock known_lock_;

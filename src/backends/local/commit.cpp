@@ -35,6 +35,13 @@ struct LocalStore::State {
 
 Result<Version> LocalStore::commit(const Id& id, const Change& change,
                                    Deadline deadline) noexcept {
+  auto answer = apply(id, change, deadline);
+  tally_.answered(answer);
+  return answer;
+}
+
+Result<Version> LocalStore::apply(const Id& id, const Change& change,
+                                  Deadline deadline) noexcept {
   try {
     switch (change.kind) {
       case Change::Kind::put:

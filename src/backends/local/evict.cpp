@@ -150,6 +150,9 @@ Result<bool> LocalStore::evict(Site& site, Bounded& of, const Step& step,
   const auto removed = removal.remove(std::nullopt, deadline);
   if (!removed) return removed.error();
   counts -= *removed;
+  const auto evicted = static_cast<std::uint64_t>(removed->entries);
+  tally_.evicted(evicted);
+  site.table().evictions().fetch_add(evicted, std::memory_order_relaxed);
   return is_over(beyond(counts, of.bounds, 0));
 }
 

@@ -35,8 +35,7 @@ struct Entries {
   [[nodiscard]] std::uint64_t bytes() const noexcept { return in_database + in_files; }
 };
 
-// Hits and misses belong here when they are counted for a directory; so far each
-// process counts its own.
+/// Hits and misses are not here: each process counts its own (`Store::metrics`).
 struct FunctionStats {
   std::string id;
   Entries entries;
@@ -45,8 +44,9 @@ struct FunctionStats {
 struct Stats {
   std::uint64_t generation = 0;  ///< of the database in use
   Entries entries;
-  std::uint64_t tombstones = 0;          ///< marks of entries that were erased
-  std::uint64_t waiting = 0;             ///< rows of cleared entries, yet to be removed
+  std::uint64_t tombstones = 0;  ///< marks of entries that were erased
+  std::uint64_t evictions = 0;   ///< entries removed to keep within bounds, so far
+  std::uint64_t waiting = 0;     ///< rows of cleared entries, yet to be removed
   std::vector<FunctionStats> functions;  ///< those with entries, by id
   Files database;
   Files log;  ///< of what was written and is not yet in the database

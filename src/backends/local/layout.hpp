@@ -44,6 +44,7 @@ inline constexpr std::uint64_t kTableMagic = 0x3172656968636163;  // "cachier1"
 inline constexpr std::uint32_t kTableFormat = 1;
 inline constexpr std::uint32_t kSlots = 16'384;
 inline constexpr std::uint32_t kClaimGenerations = 4'096;
+inline constexpr std::size_t kEvictionsAt = 320;
 inline constexpr std::size_t kClaimGenerationsAt = 4'096;
 inline constexpr std::size_t kCountersAt = 20'480;
 inline constexpr std::size_t kOutcomesAt = 151'552;

@@ -10,6 +10,9 @@
 #include <new>
 
 namespace cachier::local {
+
+using shared::Miss;
+
 namespace {
 
 /// A copy of the envelope that outlives the statement, so placed that a value which
@@ -117,19 +120,21 @@ Result<LocalStore::Row> LocalStore::read_all(Site& site, const Id& id,
   }
 }
 
-void LocalStore::judge(const Row& row, const Id& id, const Ask& ask, Look& look) {
+Miss LocalStore::judge(const Row& row, const Id& id, const Ask& ask, Look& look) {
   look.token.basis = row.basis;
   look.entry.reset();
   look.fresh = look.damaged = false;
-  if (!row.filled || (row.none && !ask.allow_none)) return;
-  if (ask.unreadable == row.basis.version) return;
+  if (!row.filled) return Miss::absent;
+  if (row.none && !ask.allow_none) return Miss::empty;
+  if (ask.unreadable == row.basis.version) return Miss::unreadable;
   auto value =
       envelope::open(row.envelope, row.owner, id, row.stored_at, row.basis.version);
   if (!value) {
     look.damaged = value.error() == ErrorCode::corrupt;
-    return;
+    return look.damaged ? Miss::damaged : Miss::unreadable;
   }
-  if (!*value || ((*value)->is_none() && !ask.allow_none)) return;
+  if (!*value) return Miss::collision;
+  if ((*value)->is_none() && !ask.allow_none) return Miss::empty;
   if (row.file) {
     Value mapped = Value::in_file((*value)->codec(), (*value)->bytes(), row.file);
     mapped.set_fingerprint((*value)->fingerprint());
@@ -138,20 +143,23 @@ void LocalStore::judge(const Row& row, const Id& id, const Ask& ask, Look& look)
     mapped.set_code((*value)->code());
     if (!row.file->is_unchanged()) {
       look.damaged = true;
-      return;
+      return Miss::damaged;
     }
     **value = std::move(mapped);
   }
   look.entry = Entry{std::move(**value), row.stored_at, row.basis.version};
   look.fresh = is_fresh(row.stored_at, look.now, ask.max_age);
+  return look.fresh ? Miss::none : Miss::stale;
 }
 
 Result<Look> LocalStore::look(const Id& id, const Ask& ask,
                               Deadline deadline) noexcept {
   try {
-    return in_site(Check::now_and_then, deadline, [&](const Sites::Pointer& site) {
-      return look_in(*site, id, ask, deadline);
-    });
+    auto answer = in_site(
+        Check::now_and_then, deadline,
+        [&](const Sites::Pointer& site) { return look_in(*site, id, ask, deadline); });
+    tally_.answered(answer);
+    return answer;
   } catch (const std::bad_alloc&) {
     return out_of_memory();
   }
@@ -188,10 +196,9 @@ bool LocalStore::find_near(const Id& id, const Ask& ask, Look& look) noexcept {
   return true;
 }
 
-std::optional<Error> LocalStore::read_and_judge(Site& site, const Id& id,
-                                                const Ask& ask, std::uint64_t counter,
-                                                Look& look,
-                                                Deadline deadline) noexcept {
+Result<Miss> LocalStore::read_and_judge(Site& site, const Id& id, const Ask& ask,
+                                        std::uint64_t counter, Look& look,
+                                        Deadline deadline) noexcept {
   try {
     const auto row = read_all(site, id, counter, deadline);
     if (!row) return row.error();
@@ -199,13 +206,13 @@ std::optional<Error> LocalStore::read_and_judge(Site& site, const Id& id,
     if constexpr (!Protocol::kCountsBeforeReading)
       counter = site.table().counter(slot_of(id.digest)).load();
     look.now = platform::wall_now();
-    judge(*row, id, ask, look);
+    const Miss miss = judge(*row, id, ask, look);
     if (look.entry) {
       site.table().mark(id.digest);
       sites_.near_cache().remember(site.table(), id, counter, row->basis.epoch,
                                    *look.entry);
     }
-    return std::nullopt;
+    return miss;
   } catch (const std::bad_alloc&) {
     return out_of_memory();
   }
@@ -217,12 +224,20 @@ Result<Look> LocalStore::look_in(Site& site, const Id& id, const Ask& ask,
   const std::uint64_t counted = counter.load();
   Look look;
   if (find_near(id, ask, look)) return look;
-  if (auto error = read_and_judge(site, id, ask, counted, look, deadline))
-    return *error;
-  if (look.fresh || !ask.claim) return look;
+  auto miss = read_and_judge(site, id, ask, counted, look, deadline);
+  if (miss) miss = claim_in(site, id, ask, counted, *miss, look, deadline);
+  if (!miss) return miss.error();
+  tally_.looked(look, *miss);
+  return look;
+}
 
+Result<Miss> LocalStore::claim_in(Site& site, const Id& id, const Ask& ask,
+                                  std::uint64_t counted, Miss miss, Look& look,
+                                  Deadline deadline) {
+  if (look.fresh || !ask.claim) return miss;
+  const auto& counter = site.table().counter(slot_of(id.digest));
   look.outcome = site.table().outcome(id.digest, look.now);
-  if (look.outcome == Outcome::not_storable) return look;
+  if (look.outcome == Outcome::not_storable) return miss;
   const std::uint32_t generation = site.table().claim_generation(*id.function).load();
   const auto claim = site.claims().take(id.digest, generation);
   auto& owner = site.table().owner(slot_of(id.digest));
@@ -230,7 +245,7 @@ Result<Look> LocalStore::look_in(Site& site, const Id& id, const Ask& ask,
     look.claim = Look::Claim::busy;
     look.owner_process = claim.here ? static_cast<std::uint32_t>(::getpid())
                                     : owner.load(std::memory_order_relaxed);
-    return look;
+    return miss;
   }
 
   // A put may have been finished between the look and the claim: not if the slot's
@@ -243,20 +258,18 @@ Result<Look> LocalStore::look_in(Site& site, const Id& id, const Ask& ask,
     site.table().wake(slot_of(id.digest));
   };
   if (changed) {
-    if (auto error = read_and_judge(site, id, ask, recounted, look, deadline)) {
-      give_back();
-      return *error;
-    }
-    if (look.fresh) {
+    const auto again = read_and_judge(site, id, ask, recounted, look, deadline);
+    if (!again || look.fresh) {
       give_back();
       look.outcome = Outcome::none;
-      return look;
+      return again;
     }
+    miss = *again;
   }
   owner.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
   look.claim = Look::Claim::granted;
   look.token.serial = claim.serial;
-  return look;
+  return miss;
 }
 
 }  // namespace cachier::local

@@ -45,7 +45,14 @@ bool NearCache::with_current(Shard& shard, const Id& id, const Ask& ask,
   if (!use(*found, now)) return false;
   if (!record.asked_for()) record.ask_for();
   table->mark(id.digest);
+  shard.hits.raise();
   return true;
+}
+
+std::uint64_t NearCache::hits() const noexcept {
+  std::uint64_t all = 0;
+  for (const Shard& shard : shards_) all += shard.hits.read();
+  return all;
 }
 
 std::optional<NearCache::Found> NearCache::find(const Id& id, const Ask& ask) noexcept {

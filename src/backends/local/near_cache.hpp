@@ -8,6 +8,7 @@
 
 #include "backends/local/near_records.hpp"
 #include "backends/local/table.hpp"
+#include "containers/guarded_count.hpp"
 #include "platform/lock.hpp"
 
 #include <array>
@@ -56,6 +57,9 @@ class NearCache {
 
   static constexpr std::size_t kFiles = 64;
 
+  /// What was found, and copied, so far.
+  [[nodiscard]] std::uint64_t hits() const noexcept;
+
   /// What is remembered, current or not.
   [[nodiscard]] std::size_t bytes() const noexcept {
     return bytes_.load(std::memory_order_relaxed);
@@ -71,6 +75,7 @@ class NearCache {
     platform::Lock lock;
     const Table* table = nullptr;
     std::uint64_t generation = 0;
+    containers::GuardedCount hits;
     Records records;
     std::size_t hand = 0;  ///< of the clock
   };

@@ -81,7 +81,7 @@ Peek::Head Peek::read_table() const {
       head.damage = platform::system_error("cannot read '" + path + "'", errno);
     return head;
   }
-  std::array<std::byte, kGenerationAt + 8> beginning{};
+  std::array<std::byte, kEvictionsAt + 8> beginning{};
   const std::size_t got = platform::read_at(file, beginning, 0);
   head.damage = Table::check(Bytes(beginning).first(got), platform::mark_of(file).size);
   std::uint64_t generation = 0;
@@ -97,6 +97,7 @@ Peek::Head Peek::read_table() const {
                         "it says that " + database_path(folder_, generation) +
                             " is in use, which is not there");
   if (!head.damage) head.generation = generation;
+  std::memcpy(&head.evictions, beginning.data() + kEvictionsAt, sizeof head.evictions);
   return head;
 }
 
@@ -106,6 +107,8 @@ std::uint64_t Peek::generation() const {
 }
 
 std::optional<Error> Peek::table_damage() const { return read_table().damage; }
+
+std::uint64_t Peek::evictions() const { return read_table().evictions; }
 
 Result<std::unique_ptr<Connection>> Peek::connect(std::uint64_t generation,
                                                   Deadline deadline) {

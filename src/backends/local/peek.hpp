@@ -29,6 +29,9 @@ class Peek {
   /// What is wrong with the table, if anything is. That there is none is not.
   [[nodiscard]] std::optional<Error> table_damage() const;
 
+  /// Entries removed to keep within bounds, since the table was made; 0: not known.
+  [[nodiscard]] std::uint64_t evictions() const;
+
   /// A connection that does not write, to a database that is there.
   Result<std::unique_ptr<Connection>> connect(std::uint64_t generation,
                                               Deadline deadline);
@@ -42,6 +45,7 @@ class Peek {
 
   struct Head {
     std::optional<std::uint64_t> generation;
+    std::uint64_t evictions = 0;
     std::optional<Error> damage;
   };
   [[nodiscard]] Head read_table() const;

@@ -154,7 +154,7 @@ Result<bool> Site::set_aside(Deadline deadline) {
   bool replaced = !is_of_generation_in_use();
   if (!replaced && is_damaged(database_path_, deadline)) {
     error = begin_generation(generation_ + 1);
-    replaced = !error;
+    replaced = replaced_ = !error;
   }
   guard_.leave_alone();
   guard_.end_turn();

@@ -60,6 +60,8 @@ class Site {
     return table_.generation().load() == generation_;
   }
   [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
+  /// Whether this object has set a damaged database aside.
+  [[nodiscard]] bool has_replaced() const noexcept { return replaced_; }
   /// For a database that answered that it is damaged: begins a new one beside it, of
   /// the next generation, if it is damaged indeed. True: another is in use now, made
   /// here or by somebody else. False: nothing is wrong with it.
@@ -121,6 +123,7 @@ class Site {
   std::optional<Error> read_only_;
   Table table_;
   std::uint64_t generation_ = 0;
+  bool replaced_ = false;
   platform::Identity database_;
   std::string database_path_;
   Guard guard_;

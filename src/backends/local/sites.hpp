@@ -28,6 +28,7 @@ class Sites {
   [[nodiscard]] Pointer current() noexcept;
   /// What is remembered of the current one.
   [[nodiscard]] NearCache& near_cache() noexcept { return near_cache_; }
+  [[nodiscard]] const NearCache& near_cache() const noexcept { return near_cache_; }
   /// The site that holds this claim; null: none does.
   [[nodiscard]] Pointer holder_of(const Digest& digest, std::uint64_t serial) noexcept;
 

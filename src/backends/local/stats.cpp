@@ -76,6 +76,7 @@ Result<std::optional<Stats>> stats(const std::string& directory) noexcept {
     const std::string& folder = (*peek)->folder();
     Stats all;
     all.generation = (*peek)->generation();
+    all.evictions = (*peek)->evictions();
     if (platform::identity_of(database_path(folder, all.generation))) {
       auto connection = (*peek)->connect(all.generation, deadline);
       if (!connection) return connection.error();

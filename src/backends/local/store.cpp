@@ -135,6 +135,7 @@ Result<Sites::Pointer> LocalStore::find_site(Deadline deadline) {
   if (!opened) return opened.error();
   known = nullptr;
   Sites::Pointer site = std::move(*opened);
+  if (site->has_replaced()) tally_.set_aside();
   sites_.replace(site);
   next_check_.store(now + kCheckEvery);
   return site;
@@ -150,6 +151,7 @@ bool LocalStore::replace_damaged(const Sites::Pointer& site, Deadline deadline) 
   const auto replaced = site->set_aside(deadline);
   if (!replaced) return false;
   if (*replaced) {
+    if (site->has_replaced()) tally_.set_aside();
     next_mending_.store(0);
     sites_.replace(nullptr);
   }

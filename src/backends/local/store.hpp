@@ -5,6 +5,7 @@
 #include "backends/local/layout.hpp"
 #include "backends/local/sites.hpp"
 #include "backends/local/transaction.hpp"
+#include "backends/shared/tally.hpp"
 #include "platform/clock.hpp"
 #include "platform/fork_aware.hpp"
 #include "platform/housekeeper.hpp"
@@ -58,6 +59,9 @@ class LocalStore final : public Store,
   void keep_copy(const Id& id, const Version& version, const std::type_info& type,
                  const void* from, std::size_t size) noexcept override;
   bool keep_within(const Function* function, const Bounds& bounds) noexcept override;
+  [[nodiscard]] StoreMetrics metrics() const noexcept override {
+    return tally_.metrics(sites_.near_cache().hits());
+  }
   std::string location() const override { return directory_; }
 
   void run() noexcept override;
@@ -96,11 +100,16 @@ class LocalStore final : public Store,
                        Deadline deadline);
   /// A hit without the database.
   bool find_near(const Id& id, const Ask& ask, Look& look) noexcept;
-  std::optional<Error> read_and_judge(Site& site, const Id& id, const Ask& ask,
+  Result<shared::Miss> read_and_judge(Site& site, const Id& id, const Ask& ask,
                                       std::uint64_t counter, Look& look,
                                       Deadline deadline) noexcept;
   Result<Look> look_in(Site& site, const Id& id, const Ask& ask, Deadline deadline);
-  static void judge(const Row& row, const Id& id, const Ask& ask, Look& look);
+  /// After a look that found no fresh entry, when the slot's counter was `counted`:
+  /// takes the claim that is asked for, if it is free. Gives what the look has become.
+  Result<shared::Miss> claim_in(Site& site, const Id& id, const Ask& ask,
+                                std::uint64_t counted, shared::Miss miss, Look& look,
+                                Deadline deadline);
+  static shared::Miss judge(const Row& row, const Id& id, const Ask& ask, Look& look);
 
   // Listing (scan.cpp).
   Result<Page> scan_in(Site& site, const Filter& filter, const Cursor& from,
@@ -108,6 +117,7 @@ class LocalStore final : public Store,
 
   // Changing (commit.cpp).
   struct State;
+  Result<Version> apply(const Id& id, const Change& change, Deadline deadline) noexcept;
   Result<Version> put(const Id& id, const Change& change, Deadline deadline);
   Result<Version> release(const Id& id, const Change& change, Deadline deadline);
   /// Leaves the outcome for those who wait, unless the entry or its function have
@@ -174,6 +184,7 @@ class LocalStore final : public Store,
   platform::Lock bounding_;           ///< of what follows; may be taken within one
   std::vector<Bounded> bounded_;      ///< only ever grows
   std::atomic<bool> has_bounds_{false};
+  shared::Tally tally_;
   platform::Lock opening_;
   bool held_over_fork_ = false;
   // What this process, as a child of a fork, must not open: databases of which a

@@ -57,6 +57,10 @@ class Table {
   [[nodiscard]] std::atomic<std::uint32_t>& released() const noexcept {
     return at<std::atomic<std::uint32_t>>(256);
   }
+  /// Entries removed to keep within bounds, since the table was made.
+  [[nodiscard]] std::atomic<std::uint64_t>& evictions() const noexcept {
+    return at<std::atomic<std::uint64_t>>(kEvictionsAt);
+  }
   [[nodiscard]] std::atomic<std::uint32_t>& claim_generation(
       const Function& function) const noexcept {
     return at<std::atomic<std::uint32_t>>(

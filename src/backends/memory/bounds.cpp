@@ -67,6 +67,7 @@ void MemoryStore::shrink(Bounded& one, std::vector<Kept>& evicted) {
     }
     if (fate != Table::Fate::evicted) evicted.pop_back();
     if (fate == Table::Fate::spared) return false;
+    if (fate == Table::Fate::evicted) tally_.evicted(1);
     for (const auto& other : bounded_) {
       if (other.get() != &one) other->ring.gone(item.digest, item.version);
     }

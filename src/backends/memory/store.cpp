@@ -112,6 +112,7 @@ Result<Look> MemoryStore::look(const Id& id, const Ask& ask, Deadline) noexcept 
     Shard& shard = shard_of(id.digest);
     const std::lock_guard guard(shard.lock);
     const auto seen = shard.table.look(id, ask, [this] { return coarse_time(); });
+    if (seen.fresh) shard.hits.raise();
     Look& look = *answer;
     if (seen.slot != nullptr) {
       look.entry.emplace(Entry{value_of(*seen.slot), seen.slot->stored_at,
@@ -122,6 +123,7 @@ Result<Look> MemoryStore::look(const Id& id, const Ask& ask, Deadline) noexcept 
     look.outcome = seen.outcome;
     look.token = seen.token;
     look.now = seen.now;
+    if (!seen.fresh) tally_.looked(look, why_none(shard.table, id, ask));
   } catch (const std::bad_alloc&) {
     answer = out_of_memory("claim an entry");
   } catch (const std::length_error&) {
@@ -161,12 +163,19 @@ bool MemoryStore::copy_fresh(const Id& id, const Ask& ask, const std::type_info&
   if ((slot->flags & Table::Slot::kBoxed) != 0) return false;
   if (ask.max_age != kNoLimit && !is_young(slot->stored_at, ask.max_age)) return false;
   shard.table.touch(*slot);
+  shard.hits.raise();
   copy_bytes(to, slot->payload.get(), size);
   return true;
 }
 
 bool MemoryStore::is_young(Time stored_at, Duration max_age) const {
   return is_fresh(stored_at, coarse_time(), max_age);
+}
+
+StoreMetrics MemoryStore::metrics() const noexcept {
+  std::uint64_t hits = 0;
+  for (std::size_t n = 0; n < shard_count_; ++n) hits += shards_[n].hits.read();
+  return tally_.metrics(hits);
 }
 
 Result<Version> MemoryStore::commit(const Id& id, const Change& change,

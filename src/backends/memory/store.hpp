@@ -8,6 +8,8 @@
 #include "backends/memory/memory.hpp"
 #include "backends/memory/ring.hpp"
 #include "backends/memory/table.hpp"
+#include "backends/shared/tally.hpp"
+#include "containers/guarded_count.hpp"
 #include "platform/fork_aware.hpp"
 
 #include <atomic>
@@ -38,6 +40,7 @@ class MemoryStore final : public Store, private platform::ForkAware {
                   std::size_t size) noexcept override;
   [[nodiscard]] std::unique_ptr<Watch> watch(const Id& id) noexcept override;
   bool keep_within(const Function* function, const Bounds& bounds) noexcept override;
+  [[nodiscard]] StoreMetrics metrics() const noexcept override;
   [[nodiscard]] std::string location() const override { return "memory"; }
 
  private:
@@ -48,6 +51,7 @@ class MemoryStore final : public Store, private platform::ForkAware {
 
   struct alignas(64) Shard {
     Lock lock;
+    containers::GuardedCount hits;
     Table table;
   };
 
@@ -89,6 +93,7 @@ class MemoryStore final : public Store, private platform::ForkAware {
   const unsigned shard_shift_;
   const std::unique_ptr<Shard[]> shards_;
 
+  shared::Tally tally_;
   Lock bounding_;  ///< taken before a shard's
   std::vector<std::unique_ptr<Bounded>> bounded_;
   std::atomic<bool> has_bounds_{false};  ///< never false again

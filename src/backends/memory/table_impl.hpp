@@ -3,6 +3,7 @@
 /// The rarer half of `Table`. Included by `table.hpp` alone.
 
 #include "backends/memory/table.hpp"
+#include "backends/shared/tally.hpp"
 
 namespace cachier::memory {
 
@@ -335,6 +336,16 @@ void Table<Payload>::trim_outcomes(Time now) noexcept {
     drop_side(slot);
     settle(slot);
   }
+}
+
+/// Why a look found no fresh entry.
+template <class Payload>
+shared::Miss why_none(const Table<Payload>& table, const Id& id,
+                      const Ask& ask) noexcept {
+  const auto* const slot = table.find(*id.function, id.digest, id.key, id.hashed);
+  if (slot == nullptr) return shared::Miss::absent;
+  if (slot->none() && !ask.allow_none) return shared::Miss::empty;
+  return table.counts(*slot, ask) ? shared::Miss::stale : shared::Miss::unreadable;
 }
 
 }  // namespace cachier::memory
