@@ -93,6 +93,7 @@ RULES: dict[str, Rule] = {
             "src/cbor",
             "src/platform",
             "src/backends/memory",
+            "src/backends/shared",
         ),
         foreign=SYSTEM,
     ),
