@@ -61,6 +61,14 @@ test-python: build ## The Python tests
 	@echo "== Python tests"
 	@$(PY) -m pytest -q python/tests
 
+.PHONY: test-python-dev-mode
+test-python-dev-mode: build ## Those of calls in Python's development mode
+	@echo "== Python tests, -X dev"
+	@$(PY) -X dev -W error -m pytest -q $(addprefix python/tests/test_, \
+	  binding.py calls.py coroutines.py coroutines_options.py failures.py \
+	  faulthandler.py function_object.py import.py keys.py questions.py threads.py \
+	  values.py)
+
 .PHONY: test-wheel
 test-wheel: setup ## `pip install .` in a clean environment, and a first call there
 	@echo "== pip install"

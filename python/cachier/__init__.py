@@ -13,6 +13,17 @@ answered from the store, in every process of this machine, until the result is s
 from __future__ import annotations
 
 import os as _os
+import sys as _sys
+
+if (
+    "t" in getattr(_sys, "abiflags", "")
+    or not getattr(_sys, "_is_gil_enabled", lambda: True)()
+):
+    raise ImportError(
+        "cannot import cachier: this Python is free-threaded\n"
+        "  cause: its engine relies on the global interpreter lock\n"
+        "  fix:   use the build of Python that has the lock (python3, not python3t)"
+    )
 
 from . import _core
 from ._errors import CachierWarning

@@ -466,6 +466,10 @@ PyObject* begin_call(PyObject* self, const Arguments& given, bool open) {
       return hand_out(cached, found);
     }
   }
+  if (cached.held && !policy.overwrite) {
+    PyObject* const found = find_held(self, arguments, placed.id, policy, options);
+    if (found != nullptr) return found;
+  }
   return begin_steps(self, placed.id, policy, options.verbose);
 }
 

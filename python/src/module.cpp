@@ -285,9 +285,19 @@ PyMethodDef functions[] = {
     {nullptr, nullptr, 0, nullptr}};
 
 int execute(PyObject* module) {
+#ifdef Py_GIL_DISABLED
+  PyErr_SetString(PyExc_ImportError,
+                  "cannot import cachier: this Python is free-threaded\n"
+                  "  cause: its engine relies on the global interpreter lock\n"
+                  "  fix:   use the build of Python that has the lock");
+  return -1;
+#endif
   if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
     PyErr_SetString(PyExc_ImportError,
-                    "cachier works in the main interpreter of a process only");
+                    "cannot import cachier in a subinterpreter\n"
+                    "  cause: its engine works in the main interpreter of a process "
+                    "only\n"
+                    "  fix:   use threads or processes instead");
     return -1;
   }
   const bool ready =

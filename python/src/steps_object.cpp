@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "cached.hpp"
 #include "objects.hpp"
@@ -55,6 +56,22 @@ class SteppedWork final : public PythonWork {
   bool quiet_;  ///< it counts nowhere
 };
 
+/// Which call it is, for longer than the key that was made for it.
+class KeptId {
+ public:
+  explicit KeptId(const Id& id) : key_(id.key.begin(), id.key.end()), id_(id) {}
+
+  [[nodiscard]] Id get() const noexcept {
+    Id id = id_;
+    id.key = key_;
+    return id;
+  }
+
+ private:
+  std::vector<std::byte> key_;
+  Id id_;
+};
+
 /// What a `Steps` object is made of. Under the GIL; `act` and `wait` let others in.
 struct Going {
   Going(PyObject* of, bool verbose, bool counts)
@@ -66,6 +83,9 @@ struct Going {
   std::shared_ptr<const engine::Frame> frame;
   Ref entered;  ///< what `leave_frame` wants
   std::array<char, 2 * sizeof(void*) + sizeof(Digest)> place{};
+  /// Where the process holds what it reads (`Cached::held`): which call this is.
+  std::optional<KeptId> held;
+  std::uint64_t held_since = 0;
   std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
   bool counted;
   bool acting = false;
@@ -92,6 +112,19 @@ PyObject* make_steps(std::unique_ptr<Going> going) {
   return made;
 }
 
+/// Lets the process hold what came of a call, if it does and that is still the newest.
+void hold(Going& going, PyObject* result) {
+  Cached& cached = cached_of(going.self.get());
+  if (!going.held || !cached.held) return;
+  const Id id = going.held->get();
+  if (!going.counted) {
+    cached.let_go(&id);  // a refresh: the next call reads what it may have stored
+  } else if (result != nullptr && going.work.stored_at() &&
+             going.held_since == cached.held_epoch) {
+    cached.held->keep(id, result, *going.work.stored_at());
+  }
+}
+
 PyObject* finish_call(Going& going) {
   const engine::Ended ended = going.steps->end();
   const Cached& cached = cached_of(going.self.get());
@@ -101,6 +134,7 @@ PyObject* finish_call(Going& going) {
   }
   PyObject* const result = going.work.finish(ended);
   const ErrorsAside aside;
+  hold(going, result);
   tell_what_happened();
   return result;
 }
@@ -139,6 +173,8 @@ PyObject* act(PyObject* self, PyObject*) {
   if (going.abandoned) {
     if (going.steps->holds_claim()) going.steps->give_back();
     going.work.forget();
+    // It may have been stored after all.
+    if (going.held) cached_of(going.self.get()).let_go(nullptr);
   }
   tell_what_happened();
   return Py_NewRef(Py_None);
@@ -223,6 +259,7 @@ PyObject* refresh(PyObject* self, PyObject*) {
   made->work.refreshes();
   made->steps = engine::Steps::of_refresh(std::move(ticket), made->work);
   made->place = going.place;
+  made->held = going.held;
   return make_steps(std::move(made));
 }
 
@@ -300,10 +337,17 @@ PyObject* begin_steps(PyObject* self, const Id& id, const engine::Policy& policy
         const auto took = std::chrono::steady_clock::now() - began;
         record_call(cached.metrics.get(), took, false);
       }
-      return work.finish({});
+      Ref result = Ref::steal(work.finish({}));
+      if (cached.held && result && work.stored_at()) {
+        cached.held->keep(id, result.get(), *work.stored_at());
+        drop_what_is_dead();
+      }
+      return result.release();
     }
   }
   auto going = std::make_unique<Going>(self, verbose, true);
+  if (cached.held) going->held.emplace(id);
+  going->held_since = cached.held_epoch;
   going->steps =
       engine::Steps::of_call(cached.store, id, policy, going->work, cached.counters);
   const std::array<const void*, 2> of{cached.store.get(), id.function};

@@ -1,8 +1,12 @@
 """What `import cachier` brings along, and what it costs."""
 
 import json
+import shutil
 import subprocess
 import sys
+
+import pytest
+from conftest import REPOSITORY
 
 #: What takes long to import, and is only needed by some.
 SLOW = {
@@ -59,19 +63,80 @@ f(1), f(1)
     assert modules_after(source) & (SLOW - {"threading", "weakref"}) == set()
 
 
-def test_another_interpreter_is_refused():
-    import pytest
-
-    interpreters = pytest.importorskip("_xxsubinterpreters")
+#: Runs code in another interpreter of this process, and gives the words of what it
+#: raised. Each version of Python has another module for it.
+IN_ANOTHER = """
+import sys
+try:
+    import _interpreters as interpreters
+    other = interpreters.create("legacy")
+    def run(code):
+        failed = interpreters.exec(other, code)
+        return failed and failed.formatted
+except ImportError:
+    import _xxsubinterpreters as interpreters
     other = interpreters.create()
-    try:
-        with pytest.raises(Exception, match="interpreter"):
-            interpreters.run_string(
-                other,
-                f"import sys; sys.path[:] = {sys.path!r}; import cachier._core",
-            )
-    finally:
-        interpreters.destroy(other)
+    def run(code):
+        try:
+            interpreters.run_string(other, code)
+        except Exception as error:
+            return str(error)
+path = f"import sys; sys.path[:] = {sys.path!r}; "
+"""
+
+
+@pytest.mark.parametrize("what", ["cachier", "cachier._core"])
+@pytest.mark.parametrize("first", ["", "import cachier"])
+def test_another_interpreter_is_refused(run_python, what, first):
+    source = f"""
+{first}
+{IN_ANOTHER}
+for _ in range(2):
+    said = run(path + "import {what}")
+    assert "ImportError" in said and "interpreter" in said, said
+assert run("import json") is None
+interpreters.destroy(other)
+import cachier
+f = cachier.cachier(backend="memory")(lambda x: [x])
+assert f(1) is f(1)
+"""
+    done = run_python(source)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "free_threaded", ["sys.abiflags = 't'", "sys._is_gil_enabled = lambda: False"]
+)
+def test_a_free_threaded_python_is_refused(run_python, free_threaded):
+    source = f"""
+import sys
+{free_threaded}
+try:
+    import cachier
+except ImportError as error:
+    assert "cannot import cachier: this Python is free-threaded" in str(error)
+    assert "cachier._core" not in sys.modules
+else:
+    raise AssertionError("it was imported")
+"""
+    run_python(source)
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no compiler")
+def test_the_module_declares_that_it_needs_the_lock():
+    """It is compiled for a free-threaded Python as this one can: to what it refuses."""
+    source = (REPOSITORY / "python" / "src" / "module.cpp").read_text("utf-8")
+    done = subprocess.run(
+        ["c++", "-std=c++20", "-E", "-P", "-x", "c++", "-", "-DPy_GIL_DISABLED=1"],
+        input="\n".join(
+            line for line in source.splitlines() if not line.startswith("#include")
+        ),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    begin = done.stdout.index("int execute(")
+    assert "free-threaded" in done.stdout[begin : begin + 200]
 
 
 def test_importing_twice_is_harmless():

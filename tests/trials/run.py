@@ -28,6 +28,7 @@ from collections.abc import Callable
 
 import clocks
 import damage
+import leaks
 import lives
 import losses
 import powercut
@@ -64,6 +65,7 @@ TRIALS: dict[Trial, tuple[str, ...]] = {
     lives.interrupts_beside_threads: ("python",),
     lives.exits: ("python", "cpp"),
     lives.recursion: ("python", "cpp"),
+    leaks.leaks: ("python",),
 }
 
 

@@ -283,6 +283,14 @@ def circles(rounds: str) -> None:
     tell(right=right)
 
 
+def leaks(kind: str, how: str, calls: str) -> None:
+    """Do the same again and again, and tell what it has left in memory."""
+    import leaking
+
+    sys.stdin.readline()
+    leaking.leak(tell, kind, how, int(calls))
+
+
 def refresh_at_exit() -> None:
     """End while a refresh runs in the background."""
     sys.stdin.readline()
@@ -373,6 +381,7 @@ TRIALS: dict[str, Callable[..., None]] = {
         asks,
         recursion,
         circles,
+        leaks,
         refresh_at_exit,
         wait_at_exit,
         forks,
