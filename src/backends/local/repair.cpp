@@ -144,7 +144,7 @@ std::optional<Error> remove_orphans(Site& site, const Findings& findings,
   });
 }
 
-/// The one index that there is can be made anew of the table.
+/// Indexes can be made anew of their tables.
 std::optional<Error> rebuild_indexes(Site& site) {
   auto transaction = Transaction::begin(site, soon());
   if (!transaction) return transaction.error();
