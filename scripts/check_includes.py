@@ -29,7 +29,13 @@ class Rule(NamedTuple):
 DOORS = ("include/cachier/cached.hpp", "include/cachier/cachier.hpp")
 
 # What a backend shows to operators, that is to the command line, besides its store.
-UPKEEP = ("src/backends/local/inspect.hpp", "src/backends/local/repair.hpp")
+UPKEEP = (
+    "src/backends/shared/findings.hpp",
+    "src/backends/local/inspect.hpp",
+    "src/backends/local/repair.hpp",
+    "src/backends/files/inspect.hpp",
+    "src/backends/files/repair.hpp",
+)
 
 SYSTEM = ("*.h",)  # POSIX and Linux
 
@@ -65,7 +71,13 @@ RULES: dict[str, Rule] = {
         foreign=SYSTEM,
     ),
     "src/backends/files": Rule(
-        ours=("include", "src/containers", "src/platform", "src/backends/shared"),
+        ours=(
+            "include",
+            "upkeep",
+            "src/containers",
+            "src/platform",
+            "src/backends/shared",
+        ),
         foreign=SYSTEM,
     ),
     "upkeep": Rule(ours=("include",)),

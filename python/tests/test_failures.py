@@ -3,6 +3,7 @@
 import logging
 import os
 import stat
+import time
 import warnings
 from pathlib import Path
 
@@ -19,24 +20,32 @@ def _nothing_said_yet():
     _report._warned.clear()
 
 
+NOBODY = 65534
+
+
+def as_nobody_here(run):
+    """Give up root's rights, run, and end the process: what a child does."""
+    code = 1
+    try:
+        if os.getuid() == 0:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+        run()
+        code = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
 def as_nobody(run):
     """Run in a child that is not root: root may do everything."""
     child = os.fork()
     if child == 0:
-        code = 1
-        try:
-            if os.getuid() == 0:
-                os.setgroups([])
-                os.setgid(65534)
-                os.setuid(65534)
-            run()
-            code = 0
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            os._exit(code)
+        as_nobody_here(run)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
 
@@ -95,6 +104,111 @@ def test_a_directory_without_permission(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o555)
     as_nobody(lambda: check_that_only_calls_tell(closed / "cache"))
+
+
+def let_others_in(directory):
+    """Let other users reach the test's directory, not what is in it."""
+    for folder in (directory, *directory.parents):
+        if folder != folder.parent and folder.stat().st_uid == os.getuid():
+            folder.chmod(folder.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
+
+
+def give_to(user, directory):
+    """Make a directory and all that is in it this user's."""
+    for folder, folders, files in os.walk(directory):
+        for path in (folder, *(os.path.join(folder, n) for n in folders + files)):
+            os.chown(path, user, user)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives directories to other users")
+@pytest.mark.parametrize("separate_files", [False, True])
+@pytest.mark.parametrize("cause", ["closed", "read-only", "another user's"])
+@pytest.mark.parametrize("used_before", [False, True])
+def test_caching_resumes_when_the_cause_is_gone(
+    tmp_path, separate_files, cause, used_before
+):
+    """Calls compute and warn once, and are cached again when they may be."""
+    let_others_in(tmp_path)
+    directory = tmp_path / "cache"
+    directory.mkdir(mode=0o700)
+
+    def break_it():
+        if cause == "another user's":
+            give_to(12345, directory)
+        else:
+            give_to(NOBODY, directory)
+            for folder, _, files in os.walk(directory):
+                os.chmod(folder, 0o500 if cause == "read-only" else 0)
+                for name in files:
+                    os.chmod(os.path.join(folder, name), 0o400)
+
+    def mend_it():
+        give_to(NOBODY, directory)
+        for folder, _, files in os.walk(directory):
+            os.chmod(folder, 0o700)
+            for name in files:
+                os.chmod(os.path.join(folder, name), 0o600)
+
+    if used_before:
+
+        def fill():
+            stored = cachier.cachier(
+                cache_dir=directory, name="f", separate_files=separate_files
+            )(lambda x: -x)
+            assert stored(1) == -1
+
+        mend_it()
+        as_nobody(fill)
+    break_it()
+    told, tell = os.pipe()
+    mended, say_mended = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(say_mended)
+
+        def call_it():
+            runs = []
+
+            @cachier.cachier(
+                cache_dir=directory, name="f", separate_files=separate_files
+            )
+            def f(x):
+                runs.append(x)
+                return -x
+
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                assert [f(2), f(2), f(3), f(1)] == [-2, -2, -3, -1]
+                assert runs[:3] == [2, 2, 3]
+                assert [w.category for w in caught] == [cachier.CachierWarning]
+                message = str(caught[0].message)
+                assert str(directory) in message
+                assert "cause:" in message
+                assert "fix:" in message
+                os.write(tell, b"x")
+                assert os.read(mended, 1) == b"x"
+                end = time.monotonic() + 20
+                while True:
+                    runs.clear()
+                    assert [f(2), f(2)] == [-2, -2]
+                    if not runs or runs == [2]:
+                        break
+                    assert time.monotonic() < end, "caching does not resume"
+                    time.sleep(0.01)
+                assert f(2) == -2
+                assert len(caught) == 1
+
+        as_nobody_here(call_it)
+    os.close(tell)
+    os.close(mended)
+    broken = os.read(told, 1) == b"x"
+    mend_it()
+    os.write(say_mended, b"x")
+    _, status = os.waitpid(child, 0)
+    for end in (told, say_mended):
+        os.close(end)
+    assert broken
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_a_directory_that_becomes_usable_is_used(tmp_path):

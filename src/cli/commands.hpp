@@ -65,6 +65,8 @@ int verify(const VerifyOptions& options);
 struct RepairOptions {
   std::string directory;
   bool yes = false;
+  bool dry_run = false;  ///< says what it would do
+  bool discard = false;  ///< throws away what was set aside
   bool json = false;
 };
 int repair(const RepairOptions& options);

@@ -10,11 +10,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace cachier::cli {
 namespace {
-
-using local::Finding;
 
 /// Digits of a digest, as in listings.
 constexpr std::size_t kShownDigest = 12;
@@ -25,6 +24,8 @@ std::string_view name_of(Finding::Kind kind) noexcept {
       return "database";
     case Finding::Kind::table:
       return "table";
+    case Finding::Kind::state:
+      return "state";
     case Finding::Kind::entry:
       return "entry";
     case Finding::Kind::unreadable:
@@ -78,26 +79,38 @@ void print(const Finding& finding) {
 
 }  // namespace
 
-local::OnProgress progress_line() {
+shared::OnProgress progress_line(const char* verb) {
   if (!shows_progress()) return {};
   auto line = std::make_shared<ProgressLine>();
-  return [line](const local::Progress& progress) {
+  return [line, verb](const shared::Progress& progress) {
     if (!line->is_due()) return;
-    std::string text = std::string("Reading: ") + progress.what;
+    std::string text = std::string(verb) + ": " + progress.what;
     if (progress.done > 0) text += " " + std::to_string(progress.done);
     if (progress.total > 0) text += " of " + std::to_string(progress.total);
     line->show(text);
   };
 }
 
-void print_findings(const local::Report& report, bool json) {
-  for (const Finding& finding : report.findings) {
-    if (json) {
-      print_json(finding);
-    } else {
-      print(finding);
+Inspection inspect(const std::string& location) {
+  const auto progress = progress_line("Reading");
+  Inspection inspection;
+  inspection.database = local::verify(location, progress).value();
+  inspection.files = files::verify(location, progress).value();
+  return inspection;
+}
+
+void print_findings(const Inspection& inspection, bool json) {
+  const auto print_all = [json](const std::vector<Finding>& findings) {
+    for (const Finding& finding : findings) {
+      if (json) {
+        print_json(finding);
+      } else {
+        print(finding);
+      }
     }
-  }
+  };
+  if (inspection.database) print_all(inspection.database->findings);
+  if (inspection.files) print_all(inspection.files->findings);
 }
 
 }  // namespace cachier::cli

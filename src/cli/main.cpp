@@ -153,6 +153,10 @@ class Program {
   void add_repair() {
     repair_ =
         app_.add_subcommand("repair", "Removes what is damaged, and saves what is not");
+    repair_->add_flag("-n,--dry-run", repair_options_.dry_run,
+                      "Only say what would be done");
+    repair_->add_flag("--discard", repair_options_.discard,
+                      "Then throw away databases that were set aside");
     repair_->add_flag("-y,--yes", repair_options_.yes, "Do not ask");
     add_directory(repair_, repair_options_.directory);
     add_json(repair_, repair_options_.json);

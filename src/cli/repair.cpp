@@ -1,3 +1,4 @@
+#include "backends/files/repair.hpp"
 #include "backends/local/repair.hpp"
 #include "cli/catalog.hpp"
 #include "cli/commands.hpp"
@@ -12,33 +13,83 @@
 namespace cachier::cli {
 namespace {
 
-using local::Finding;
-using local::Repaired;
-using local::Report;
 using local::Rescue;
 
-/// What there is to do, as a question asks for it.
-std::string plan_of(const Report& report) {
+/// What there is to do.
+struct Plan {
+  Plan(const Inspection& inspection, bool discards)
+      : table(inspection.count(Finding::Kind::table) > 0),
+        database(inspection.count(Finding::Kind::database) > 0),
+        set_aside(inspection.database ? inspection.database->databases_set_aside : 0),
+        entries(inspection.count(Finding::Kind::entry)),
+        files(inspection.count(Finding::Kind::orphan)),
+        states(inspection.count(Finding::Kind::state)),
+        discard(discards && (database || set_aside > 0)) {}
+
+  bool table;
+  bool database;
+  std::uint64_t set_aside;
+  std::uint64_t entries;
+  std::uint64_t files;
+  std::uint64_t states;
+  bool discard;
+};
+
+/// As a question asks for it; empty: there is nothing to do.
+std::string shown(const Plan& plan) {
   std::vector<std::string> steps;
-  if (report.count(Finding::Kind::table) > 0)
-    steps.emplace_back("make the table that processes share anew");
-  if (report.count(Finding::Kind::database) > 0) {
+  if (plan.table) steps.emplace_back("make the table that processes share anew");
+  if (plan.database) {
     steps.emplace_back(
         "set the damaged database aside and carry over what can be read of it");
-  } else if (report.databases_set_aside > 0) {
+  } else if (plan.set_aside > 0) {
     steps.emplace_back(
         "carry over what can be read of the database that was set aside");
   }
-  if (const auto entries = report.count(Finding::Kind::entry); entries > 0)
-    steps.push_back("remove " + plural(entries, "damaged entry", "damaged entries"));
-  if (const auto files = report.count(Finding::Kind::orphan); files > 0)
-    steps.push_back("remove " + plural(files, "value file that no entry has",
-                                       "value files that no entry has"));
-  std::string plan;
-  for (const std::string& step : steps) plan += (plan.empty() ? "" : ", ") + step;
-  if (!plan.empty()) plan.front() = static_cast<char>(plan.front() - 'a' + 'A');
-  return plan;
+  if (plan.entries > 0)
+    steps.push_back("remove " +
+                    plural(plan.entries, "damaged entry", "damaged entries"));
+  if (plan.states > 0)
+    steps.push_back("remove " + plural(plan.states, "damaged state", "damaged states"));
+  if (plan.files > 0)
+    steps.push_back("remove " + plural(plan.files, "file that no entry has",
+                                       "files that no entry has"));
+  if (plan.discard) steps.emplace_back("throw away what is set aside, readable or not");
+  std::string text;
+  for (const std::string& step : steps) text += (text.empty() ? "" : ", ") + step;
+  if (!text.empty()) text.front() = static_cast<char>(text.front() - 'a' + 'A');
+  return text;
 }
+
+void print_json(const Plan& plan, bool sound) {
+  std::cout << JsonObject()
+                   .text("kind", "plan")
+                   .boolean("sound", sound)
+                   .number("remove_entries", plan.entries)
+                   .number("remove_orphans", plan.files)
+                   .number("remove_states", plan.states)
+                   .boolean("replace_table", plan.table)
+                   .boolean("set_database_aside", plan.database)
+                   .boolean("rescue_entries", plan.database || plan.set_aside > 0)
+                   .boolean("discard", plan.discard)
+                   .take()
+            << '\n';
+}
+
+/// What was done to either store.
+struct Repaired {
+  local::Repaired database;
+  files::Repaired files;
+  std::uint64_t discarded_databases = 0;
+  local::Files discarded;
+
+  [[nodiscard]] std::uint64_t removed_entries() const noexcept {
+    return database.removed_entries + files.removed_entries;
+  }
+  [[nodiscard]] std::uint64_t removed_files() const noexcept {
+    return database.removed_files + files.removed_files;
+  }
+};
 
 /// A line, where there is something to say.
 void print_count(std::uint64_t count, std::string_view one, std::string_view many) {
@@ -65,28 +116,37 @@ void print(const Rescue& rescue) {
 }
 
 void print(const Repaired& done) {
-  if (done.table_replaced) std::cout << "Made the table anew.\n";
-  if (done.database_set_aside)
+  if (done.database.table_replaced) std::cout << "Made the table anew.\n";
+  if (done.database.database_set_aside)
     std::cout << "Set the damaged database aside, and began another.\n";
-  print(done.rescue);
-  if (done.removed_entries > 0)
-    std::cout << "Removed "
-              << plural(done.removed_entries, "damaged entry.\n", "damaged entries.\n");
-  if (done.removed_files > 0)
-    std::cout << "Removed "
-              << plural(done.removed_files, "value file that no entry had.\n",
-                        "value files that no entry had.\n");
+  print(done.database.rescue);
+  const auto print_removed = [](std::uint64_t count, std::string_view one,
+                                std::string_view many) {
+    if (count > 0) std::cout << "Removed " << plural(count, one, many) << ".\n";
+  };
+  print_removed(done.removed_entries(), "damaged entry", "damaged entries");
+  print_removed(done.files.removed_states, "damaged state", "damaged states");
+  print_removed(done.removed_files(), "file that no entry had",
+                "files that no entry had");
+  if (done.discarded_databases > 0)
+    std::cout << "Threw away "
+              << plural(done.discarded_databases, "database", "databases")
+              << " that had been set aside, " << human_size(done.discarded.bytes)
+              << ".\n";
 }
 
 void print_json(const Repaired& done, bool sound) {
   JsonObject object;
   object.text("kind", "repair")
       .boolean("sound", sound)
-      .number("removed_entries", done.removed_entries)
-      .number("removed_orphans", done.removed_files)
-      .boolean("table_replaced", done.table_replaced)
-      .boolean("database_set_aside", done.database_set_aside);
-  const Rescue& rescue = done.rescue;
+      .number("removed_entries", done.removed_entries())
+      .number("removed_orphans", done.removed_files())
+      .number("removed_states", done.files.removed_states)
+      .boolean("table_replaced", done.database.table_replaced)
+      .boolean("database_set_aside", done.database.database_set_aside)
+      .number("discarded_databases", done.discarded_databases)
+      .number("discarded_bytes", done.discarded.bytes);
+  const Rescue& rescue = done.database.rescue;
   if (rescue.database.empty()) {
     object.null("rescued_from");
   } else {
@@ -100,10 +160,25 @@ void print_json(const Repaired& done, bool sound) {
   std::cout << object.take() << '\n';
 }
 
+Repaired repair(const std::string& location, const Inspection& inspection,
+                bool discards) {
+  const auto progress = progress_line("Repairing");
+  Repaired done;
+  if (inspection.database) {
+    done.database = local::repair(location, *inspection.database, progress).value();
+    // Only now: what can be read of them has been carried over.
+    if (discards)
+      done.discarded = local::discard(location, done.discarded_databases).value();
+  }
+  if (inspection.files)
+    done.files = files::repair(location, *inspection.files, progress).value();
+  return done;
+}
+
 }  // namespace
 
 int repair(const RepairOptions& options) {
-  if (!options.yes && (options.json || !input_is_terminal())) {
+  if (!options.yes && !options.dry_run && (options.json || !input_is_terminal())) {
     std::cerr << "cachier: cannot ask whether to repair\n  cause: "
               << (options.json ? "the output is for programs"
                                : "stdin is not a terminal")
@@ -111,29 +186,37 @@ int repair(const RepairOptions& options) {
     return kUsage;
   }
   const std::string location = location_of(options.directory);
-  const auto report = local::verify(location, progress_line()).value();
-  if (!report) {
+  const Inspection before = inspect(location);
+  if (before.absent()) {
     if (!options.json)
       std::cout << "Nothing is cached in " << printable(location) << " yet.\n";
     return kDone;
   }
-  print_findings(*report, options.json);
-  const std::string plan = plan_of(*report);
-  if (plan.empty() && !options.json) {
-    std::cout << (report->sound() ? "There is nothing to repair in "
-                                  : "There is nothing that can be repaired in ")
+  print_findings(before, options.json);
+  const Plan plan(before, options.discard);
+  const std::string steps = shown(plan);
+  if (steps.empty() && !options.json) {
+    std::cout << (before.sound() ? "There is nothing to repair in "
+                                 : "There is nothing that can be repaired in ")
               << printable(location) << ".\n";
-    return report->sound() ? kDone : kFailed;
+    return before.sound() ? kDone : kFailed;
   }
-  if (!options.yes && !confirmed(plan + ", in " + printable(location) + "?")) {
+  if (options.dry_run) {
+    if (options.json) {
+      print_json(plan, before.sound());
+    } else {
+      std::cout << "Would do, in " << printable(location) << ": " << steps << ".\n";
+    }
+    return before.sound() ? kDone : kFailed;
+  }
+  if (!options.yes && !confirmed(steps + ", in " + printable(location) + "?")) {
     std::cout << "Left as it was.\n";
     return kFailed;
   }
-  const auto done = local::repair(location, *report, progress_line()).value();
+  const Repaired done = repair(location, before, options.discard);
   // What was done is told also where this fails.
   if (!options.json) print(done);
-  const auto after = local::verify(location, progress_line()).value();
-  const bool sound = !after || after->sound();
+  const bool sound = inspect(location).sound();
   if (options.json) {
     print_json(done, sound);
   } else {

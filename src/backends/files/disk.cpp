@@ -281,6 +281,21 @@ std::optional<Error> Disk::make() const {
   return std::nullopt;
 }
 
+Result<bool> Disk::is_there() const {
+  struct stat status {};
+  if (::lstat(folder_.c_str(), &status) != 0) {
+    if (errno == ENOENT) return false;
+    return cannot("look into", folder_, errno);
+  }
+  // They are there, so this only checks whose they are.
+  if (auto ours =
+          platform::make_private_directory(directory_, platform::Group::may_write);
+      !ours)
+    return ours.error();
+  if (auto ours = platform::make_private_directory(folder_); !ours) return ours.error();
+  return true;
+}
+
 int Disk::make_function(const Function& function) const {
   const std::string folder = this->function(function);
   int error_number = make_directory(functions());
@@ -423,6 +438,21 @@ std::optional<std::uint64_t> Disk::delete_tree(const std::string& path,
     if (::rmdir(path.c_str()) == 0 || errno != ENOTEMPTY) return entries;
     if (is_late(deadline)) return std::nullopt;
   }
+}
+
+std::vector<std::string> Disk::unfinished(Time now) const {
+  std::vector<std::string> paths;
+  const auto aside = Directory::open(path("aside"));
+  if (!aside) return paths;
+  const std::int64_t seconds = now.time_since_epoch().count() / kSecond;
+  for (const std::string& name : aside.names()) {
+    struct stat status {};
+    if (::fstatat(aside.descriptor(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) ==
+            0 &&
+        seconds - status.st_mtim.tv_sec > kGarbageAfter)
+      paths.push_back(path("aside/" + name));
+  }
+  return paths;
 }
 
 void Disk::tidy(std::int64_t now, Deadline deadline) const {

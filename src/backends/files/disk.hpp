@@ -117,6 +117,8 @@ class Disk {
   /// Makes the folder and what must be in it, but for the states; or says why it cannot
   /// be used.
   [[nodiscard]] std::optional<Error> make() const;
+  /// Whether the folder is there; or says why it cannot be looked at. Makes nothing.
+  [[nodiscard]] Result<bool> is_there() const;
   /// Makes the directories of a function. 0, or errno.
   int make_function(const Function& function) const;
 
@@ -165,6 +167,10 @@ class Disk {
   /// passed first.
   std::optional<std::uint64_t> delete_tree(const std::string& path,
                                            Deadline deadline) const;
+
+  /// What somebody who died left half written: nobody has written to it for an hour.
+  /// Paths.
+  [[nodiscard]] std::vector<std::string> unfinished(Time now) const;
 
   /// Deletes what has been left in `aside/` and `trash/` for an hour. `now` as of
   /// `Aside::now`.

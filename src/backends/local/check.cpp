@@ -1,11 +1,11 @@
 #include "backends/local/check.hpp"
 
 #include <cachier/envelope.hpp>
-#include <cachier/key.hpp>
 
 #include "backends/local/layout.hpp"
 #include "backends/local/query.hpp"
 #include "backends/local/store.hpp"
+#include "backends/shared/judged.hpp"
 
 #include <utility>
 
@@ -50,32 +50,20 @@ Verdict damaged(std::string why) {
 
 /// The marks of the row, the envelope, and each against the other.
 Verdict check_envelope(const EntryRow& row, Bytes envelope) {
-  const Function& function = Function::intern(*row.function);
-  Id id{.function = &function, .digest = *row.digest, .key = {}, .hashed = false};
-  // Unverified, but only its key is taken: that of the entry cannot be known otherwise.
-  const auto parts = envelope::inspect(envelope, envelope.size());
-  if (parts) {
-    id.key = parts->key;
-    id.hashed = parts->hashed;
-  }
+  auto judged = shared::judge_envelope(
+      envelope, Function::intern(*row.function), *row.digest,
+      Time(Duration(row.stored_at)), {{static_cast<std::uint64_t>(row.version), 0, 0}});
   Verdict verdict;
-  verdict.key = as_text(id.key);
-  verdict.hashed = id.hashed;
-  verdict.kind = Verdict::Kind::damaged;
-  const auto value =
-      envelope::open(envelope, nullptr, id, Time(Duration(row.stored_at)),
-                     {{static_cast<std::uint64_t>(row.version), 0, 0}});
-  if (!value) {
-    verdict.why = value.error().cause();
-    if (value.error() != ErrorCode::corrupt) verdict.kind = Verdict::Kind::newer;
-  } else if (!*value) {
-    verdict.why = "its key cannot be read";
-  } else if (!id.hashed && digest_of(function, id.key) != *row.digest) {
-    verdict.why = "its digest is not that of its key";
-  } else if (std::cmp_not_equal((*value)->bytes().size(), row.size)) {
-    verdict.why = "its value has " + std::to_string((*value)->bytes().size()) +
+  verdict.kind = judged.kind == shared::Judged::Kind::newer ? Verdict::Kind::newer
+                                                            : Verdict::Kind::damaged;
+  verdict.why = std::move(judged.why);
+  verdict.key = std::move(judged.key);
+  verdict.hashed = judged.hashed;
+  if (!judged.value) return verdict;
+  if (std::cmp_not_equal(judged.value->bytes().size(), row.size)) {
+    verdict.why = "its value has " + std::to_string(judged.value->bytes().size()) +
                   " bytes, and its row says " + std::to_string(row.size);
-  } else if ((*value)->is_none() != ((row.flags & kFlagNone) != 0)) {
+  } else if (judged.value->is_none() != ((row.flags & kFlagNone) != 0)) {
     verdict.why = "its row and its envelope differ on whether it is an empty answer";
   } else {
     verdict.kind = Verdict::Kind::sound;

@@ -1,10 +1,15 @@
+#include "backends/local/query.hpp"
 #include "backends/local/removal.hpp"
+#include "backends/local/schema.hpp"
 #include "backends/local/store.hpp"
 #include "platform/clock.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <new>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace cachier::local {
@@ -33,6 +38,33 @@ Result<std::int64_t> number_of(Connection& connection, Sql which, Range range,
   if (run.step() != SQLITE_ROW)
     return sqlite_error(connection.handle(), run.result(), kCannotClear);
   return run.is_null(0) ? 0 : run.number(0);
+}
+
+Result<bool> age_index(Site& site, Deadline deadline) {
+  auto lease = site.pool().lend(deadline);
+  if (!lease) return lease.error();
+  return has_age_index(**lease);
+}
+
+/// False: it could not be made, on a full disk for one.
+bool make_age_index(Site& site, Deadline deadline) {
+  auto transaction = Transaction::begin(site, deadline);
+  if (!transaction || add_age_index(transaction->connection())) return false;
+  // No announcement is due: no row changes.
+  return !transaction->commit(std::nullopt);
+}
+
+/// The functions whose rows are in the range.
+Result<std::vector<std::int64_t>> functions_in(Site& site, Range range,
+                                               Deadline deadline) {
+  auto lease = site.pool().lend(deadline);
+  if (!lease) return lease.error();
+  std::vector<std::int64_t> functions;
+  Query query(**lease, "SELECT id FROM functions WHERE id BETWEEN ?1 AND ?2");
+  query.bind(1, range.first >> kDigestBits).bind(2, range.last >> kDigestBits);
+  while (query.step()) functions.push_back(query.number(0));
+  if (!query.good()) return query.error(kCannotClear);
+  return functions;
 }
 
 }  // namespace
@@ -177,25 +209,64 @@ Result<std::uint64_t> LocalStore::clear_stale(Site& site, const Filter& filter,
     if (function->number == 0) return std::uint64_t{0};
     range = rows_of(function->number);
   }
+  auto is_indexed = age_index(site, deadline);
+  if (!is_indexed) return is_indexed.error();
   std::uint64_t removed = 0;
-  for (;;) {
+  while (!*is_indexed) {
     const auto rows = walk(site, range, kBatch, deadline);
     if (!rows) return rows.error();
     if (rows->empty()) return removed;
-    Removal batch(site, rows->size());
-    for (const SeenRow& one : *rows) {
-      if (!one.live || one.stored_at < limit) {
-        if (auto error = batch.add(one, deadline)) return *error;
-      }
-    }
-    const auto gone = batch.remove(kAllSlots, deadline);
+    std::vector<SeenRow> unwanted;
+    std::copy_if(
+        rows->begin(), rows->end(), std::back_inserter(unwanted),
+        [&](const SeenRow& one) { return !one.live || one.stored_at < limit; });
+    const auto gone = remove_rows(site, unwanted, deadline);
     if (!gone) return gone.error();
-    removed += static_cast<std::uint64_t>(gone->entries);
-    if (site.wants_checkpoint()) platform::request_chore(*this);
+    removed += *gone;
     if (rows->back().row == range.last) return removed;
     range.first = rows->back().row + 1;
     if (is_late(deadline)) return too_late();
+    // Who has few entries need not pay for an index with each put. Without room for
+    // one it is looked at all there is.
+    if (std::cmp_less(rows->size(), kBatch)) return removed;
+    *is_indexed = make_age_index(site, deadline);
   }
+  auto functions = functions_in(site, range, deadline);
+  if (!functions) return functions.error();
+  for (const std::int64_t function : *functions) {
+    const auto gone = clear_stale_of(site, function, limit, deadline);
+    if (!gone) return gone.error();
+    removed += *gone;
+  }
+  return removed;
+}
+
+Result<std::uint64_t> LocalStore::clear_stale_of(Site& site, std::int64_t function,
+                                                 std::int64_t limit,
+                                                 Deadline deadline) {
+  std::uint64_t removed = 0;
+  for (AgeCursor at;;) {
+    const auto rows = walk_by_age(site, function, limit, at, kBatch, deadline);
+    if (!rows) return rows.error();
+    const auto gone = remove_rows(site, *rows, deadline);
+    if (!gone) return gone.error();
+    removed += *gone;
+    if (std::cmp_less(rows->size(), kBatch)) return removed;
+    if (is_late(deadline)) return too_late();
+  }
+}
+
+Result<std::uint64_t> LocalStore::remove_rows(Site& site,
+                                              const std::vector<SeenRow>& rows,
+                                              Deadline deadline) {
+  Removal batch(site, rows.size());
+  for (const SeenRow& one : rows) {
+    if (auto error = batch.add(one, deadline)) return *error;
+  }
+  const auto gone = batch.remove(kAllSlots, deadline);
+  if (!gone) return gone.error();
+  if (site.wants_checkpoint()) platform::request_chore(*this);
+  return static_cast<std::uint64_t>(gone->entries);
 }
 
 }  // namespace cachier::local

@@ -3,26 +3,26 @@
 /// What operators ask about a cache directory: what is in it, and whether it is sound.
 ///
 /// For `src/cli/`, which may include this and `repair.hpp` of this folder and nothing
-/// else. Nothing here changes anything, and programs that use the cache go on
+/// else of it. Nothing here changes anything, and programs that use the cache go on
 /// meanwhile.
 
 #include <cachier/entry.hpp>
 #include <cachier/error.hpp>
 #include <cachier/export.hpp>
 
+#include "backends/shared/findings.hpp"
+
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace cachier::local {
 
-/// Files together: how many there are, and what they take on the disk.
-struct Files {
-  std::uint64_t count = 0;
-  std::uint64_t bytes = 0;
-};
+using shared::Files;
+using shared::Finding;
+using shared::OnProgress;
+using shared::Progress;
 
 /// The entries of one function, or of all.
 struct Entries {
@@ -60,28 +60,6 @@ struct Stats {
 [[nodiscard]] CACHIER_API Result<std::optional<Stats>> stats(
     const std::string& directory) noexcept;
 
-/// One thing that is damaged.
-struct Finding {
-  enum class Kind : std::uint8_t {
-    database,    ///< the file as such: what SQLite says of it
-    table,       ///< what processes share; it is made anew, and no entry is in it
-    entry,       ///< cannot be used: whoever asks for it computes again
-    unreadable,  ///< an entry whose value file the system does not let us read
-    orphan,      ///< a value file that no entry has
-  };
-  Kind kind = Kind::entry;
-  std::string place;     ///< the file
-  std::string why;       ///< for people
-  std::string function;  ///< of an entry, as far as it is known; else empty
-  std::optional<Digest> digest;
-  std::string key;  ///< as in `Header`, unverified; empty: not known
-  bool hashed = false;
-  // Of an entry and of an orphan: which row.
-  std::int64_t row = 0;
-  std::uint64_t version = 0;
-  bool in_file = false;
-};
-
 struct Report {
   std::uint64_t generation = 0;
   std::uint64_t entries = 0;   ///< that are sound
@@ -95,19 +73,9 @@ struct Report {
 
   [[nodiscard]] bool sound() const noexcept { return findings.empty(); }
   [[nodiscard]] std::uint64_t count(Finding::Kind kind) const noexcept {
-    std::uint64_t found = 0;
-    for (const Finding& one : findings) found += one.kind == kind ? 1 : 0;
-    return found;
+    return shared::count(findings, kind);
   }
 };
-
-/// How far it has come, for people who wait. `total` 0: not known.
-struct Progress {
-  const char* what = "";  ///< what is being counted: "entries", ...
-  std::uint64_t done = 0;
-  std::uint64_t total = 0;
-};
-using OnProgress = std::function<void(const Progress&)>;
 
 /// Reads everything. What seems damaged is looked at again, as somebody may have
 /// changed it meanwhile. Nothing: there is no cache in the directory.

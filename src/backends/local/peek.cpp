@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 namespace cachier::local {
 namespace {
@@ -157,6 +158,26 @@ Inventory inventory_of(const std::string& folder, std::uint64_t generation) {
     }
   }
   return all;
+}
+
+std::optional<Error> remove_set_aside(const std::string& folder,
+                                      std::uint64_t generation) {
+  std::vector<fs::path> paths;
+  std::error_code error;
+  for (auto at = fs::directory_iterator(folder, error);
+       !error && at != fs::directory_iterator(); at.increment(error)) {
+    const auto number = generation_in(at->path().filename().string());
+    if (number && *number < generation) paths.push_back(at->path());
+  }
+  for (const fs::path& path : paths) {
+    fs::remove_all(path, error);
+    if (error)
+      return platform::system_error("cannot remove '" + path.string() + "'",
+                                    error.value());
+  }
+  if (error)
+    return platform::system_error("cannot look into '" + folder + "'", error.value());
+  return std::nullopt;
 }
 
 }  // namespace cachier::local

@@ -66,4 +66,8 @@ struct Inventory {
 [[nodiscard]] Inventory inventory_of(const std::string& folder,
                                      std::uint64_t generation);
 
+/// Removes what the inventory counts as set aside.
+[[nodiscard]] std::optional<Error> remove_set_aside(const std::string& folder,
+                                                    std::uint64_t generation);
+
 }  // namespace cachier::local

@@ -7,6 +7,18 @@ namespace {
 
 constexpr char kCannotRemove[] = "cannot remove entries of the cache";
 
+SeenRow row_in(const Run& run) {
+  SeenRow row;
+  row.row = run.number(0);
+  row.version = run.number(1);
+  row.stored_at = run.number(2);
+  row.digest = digest_of(run.bytes(3)).value_or(Digest{});
+  row.live = run.number(4) != 0;
+  row.apart = (run.number(5) & kFlagApart) != 0;
+  row.size = run.number(6);
+  return row;
+}
+
 }  // namespace
 
 Result<std::vector<SeenRow>> walk(Site& site, Range range, std::int64_t most,
@@ -17,16 +29,29 @@ Result<std::vector<SeenRow>> walk(Site& site, Range range, std::int64_t most,
   run.bind(1, range.first - 1).bind(2, range.last).bind(3, most);
   std::vector<SeenRow> rows;
   int result = run.step();
+  for (; result == SQLITE_ROW; result = run.step()) rows.push_back(row_in(run));
+  if (result == SQLITE_DONE) return rows;
+  lease->discard();
+  return sqlite_error((*lease)->handle(), result, kCannotRemove);
+}
+
+Result<std::vector<SeenRow>> walk_by_age(Site& site, std::int64_t function,
+                                         std::int64_t limit, AgeCursor& from,
+                                         std::int64_t most, Deadline deadline) {
+  auto lease = site.pool().lend(deadline);
+  if (!lease) return lease.error();
+  Run run(**lease, Sql::walk_by_age);
+  run.bind(1, function)
+      .bind(2, from.epoch)
+      .bind(3, from.stored_at)
+      .bind(4, from.row)
+      .bind(5, limit)
+      .bind(6, most);
+  std::vector<SeenRow> rows;
+  int result = run.step();
   for (; result == SQLITE_ROW; result = run.step()) {
-    SeenRow row;
-    row.row = run.number(0);
-    row.version = run.number(1);
-    row.stored_at = run.number(2);
-    row.digest = digest_of(run.bytes(3)).value_or(Digest{});
-    row.live = run.number(4) != 0;
-    row.apart = (run.number(5) & kFlagApart) != 0;
-    row.size = run.number(6);
-    rows.push_back(row);
+    rows.push_back(row_in(run));
+    from = {run.number(7), rows.back().stored_at, rows.back().row};
   }
   if (result == SQLITE_DONE) return rows;
   lease->discard();

@@ -9,6 +9,7 @@
 #include "backends/local/store.hpp"
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -31,6 +32,20 @@ struct SeenRow {
 /// Up to so many rows of the range, in the order of their ids.
 Result<std::vector<SeenRow>> walk(Site& site, Range range, std::int64_t most,
                                   Deadline deadline);
+
+/// Where a walk by age has come to.
+struct AgeCursor {
+  std::int64_t epoch = std::numeric_limits<std::int64_t>::min();
+  std::int64_t stored_at = 0;
+  std::int64_t row = 0;
+};
+
+/// Up to so many rows of a function that were cleared, erased, or stored before
+/// `limit`, after those that the cursor has passed. Looks at no others. The database
+/// has the index of ages.
+Result<std::vector<SeenRow>> walk_by_age(Site& site, std::int64_t function,
+                                         std::int64_t limit, AgeCursor& from,
+                                         std::int64_t most, Deadline deadline);
 
 /// Rows to be removed together: where the claim is free it is held meanwhile, where it
 /// is not a tombstone keeps the version.

@@ -40,12 +40,14 @@ Findings of_kind(const Report& report, Finding::Kind kind) {
 
 /// Calls `what` with some findings at a time.
 template <class Do>
-std::optional<Error> in_batches(const Findings& findings, const Do& what) {
+std::optional<Error> in_batches(const Findings& findings, const char* name,
+                                const OnProgress& progress, const Do& what) {
   for (std::size_t at = 0; at < findings.size(); at += kBatch) {
     const auto first = findings.begin() + static_cast<std::ptrdiff_t>(at);
     const std::size_t size = std::min(kBatch, findings.size() - at);
     if (auto error = what(Findings(first, first + static_cast<std::ptrdiff_t>(size))))
       return error;
+    if (progress) progress({name, at + size, findings.size()});
   }
   return std::nullopt;
 }
@@ -93,58 +95,64 @@ ValueFile file_of(const Finding& finding) noexcept {
 }
 
 std::optional<Error> remove_entries(Site& site, const Findings& findings,
-                                    Repaired& result) {
-  return in_batches(findings, [&](const Findings& some) -> std::optional<Error> {
-    ClaimsOfDamaged claims(site);
-    std::vector<const char*> how;
-    for (const Finding* one : some) how.push_back(claims.take(*one) ? kRemove : kBury);
-    std::vector<ValueFile> files;
-    std::uint64_t removed = 0;
-    auto transaction = Transaction::begin(site, soon());
-    if (!transaction) return transaction.error();
-    Connection& connection = transaction->connection();
-    for (std::size_t index = 0; index < some.size(); ++index) {
-      const Finding& one = *some[index];
-      Query query(connection, how[index]);
-      query.bind(1, one.row).bind(2, static_cast<std::int64_t>(one.version));
-      query.step();
-      if (!query.good()) return query.error(kCannotRepair);
-      if (sqlite3_changes(connection.handle()) == 0) continue;  // replaced meanwhile
-      ++removed;
-      if (one.in_file) files.push_back(file_of(one));
-    }
-    if (auto error = transaction->commit(kAllSlots)) return error;
-    site.value_files().remove(files);
-    result.removed_entries += removed;
-    return std::nullopt;
-  });
+                                    const OnProgress& progress, Repaired& result) {
+  return in_batches(
+      findings, "damaged entries", progress,
+      [&](const Findings& some) -> std::optional<Error> {
+        ClaimsOfDamaged claims(site);
+        std::vector<const char*> how;
+        for (const Finding* one : some)
+          how.push_back(claims.take(*one) ? kRemove : kBury);
+        std::vector<ValueFile> files;
+        std::uint64_t removed = 0;
+        auto transaction = Transaction::begin(site, soon());
+        if (!transaction) return transaction.error();
+        Connection& connection = transaction->connection();
+        for (std::size_t index = 0; index < some.size(); ++index) {
+          const Finding& one = *some[index];
+          Query query(connection, how[index]);
+          query.bind(1, one.row).bind(2, static_cast<std::int64_t>(one.version));
+          query.step();
+          if (!query.good()) return query.error(kCannotRepair);
+          if (sqlite3_changes(connection.handle()) == 0)
+            continue;  // replaced meanwhile
+          ++removed;
+          if (one.in_file) files.push_back(file_of(one));
+        }
+        if (auto error = transaction->commit(kAllSlots)) return error;
+        site.value_files().remove(files);
+        result.removed_entries += removed;
+        return std::nullopt;
+      });
 }
 
 std::optional<Error> remove_orphans(Site& site, const Findings& findings,
-                                    Repaired& result) {
-  return in_batches(findings, [&](const Findings& some) -> std::optional<Error> {
-    // Inside, nobody has given a file its name and not yet committed its row.
-    auto transaction = Transaction::begin(site, soon());
-    if (!transaction) return transaction.error();
-    for (const Finding* one : some) {
-      if (one->row == 0) {  // half written
-        if (::unlink(one->place.c_str()) == 0) ++result.removed_files;
-        continue;
-      }
-      Run run(transaction->connection(), Sql::read_flags);
-      run.bind(1, one->row).bind(2, static_cast<std::int64_t>(one->version));
-      const int found = run.step();
-      if (found == SQLITE_ROW && (run.number(0) & kFlagApart) != 0) continue;
-      if (found != SQLITE_ROW && found != SQLITE_DONE)
-        return transaction->fail(found, kCannotRepair);
-      if (::unlink(site.value_files().path_of(file_of(*one)).c_str()) == 0)
-        ++result.removed_files;
-    }
-    return std::nullopt;
-  });
+                                    const OnProgress& progress, Repaired& result) {
+  return in_batches(
+      findings, "files that no entry has", progress,
+      [&](const Findings& some) -> std::optional<Error> {
+        // Inside, nobody has given a file its name and not yet committed its row.
+        auto transaction = Transaction::begin(site, soon());
+        if (!transaction) return transaction.error();
+        for (const Finding* one : some) {
+          if (one->row == 0) {  // half written
+            if (::unlink(one->place.c_str()) == 0) ++result.removed_files;
+            continue;
+          }
+          Run run(transaction->connection(), Sql::read_flags);
+          run.bind(1, one->row).bind(2, static_cast<std::int64_t>(one->version));
+          const int found = run.step();
+          if (found == SQLITE_ROW && (run.number(0) & kFlagApart) != 0) continue;
+          if (found != SQLITE_ROW && found != SQLITE_DONE)
+            return transaction->fail(found, kCannotRepair);
+          if (::unlink(site.value_files().path_of(file_of(*one)).c_str()) == 0)
+            ++result.removed_files;
+        }
+        return std::nullopt;
+      });
 }
 
-/// The one index that there is can be made anew of the table.
+/// Indexes can be made anew of their tables.
 std::optional<Error> rebuild_indexes(Site& site) {
   auto transaction = Transaction::begin(site, soon());
   if (!transaction) return transaction.error();
@@ -237,11 +245,12 @@ class Repair {
     }
     const Report& findings = same ? report : fresh;
     result.left = findings.count(Finding::Kind::unreadable);
-    if (auto error =
-            remove_entries(site, of_kind(findings, Finding::Kind::entry), result))
+    if (auto error = remove_entries(site, of_kind(findings, Finding::Kind::entry),
+                                    progress_, result))
       return error;
     if (auto error = count_anew(site)) return error;
-    return remove_orphans(site, of_kind(findings, Finding::Kind::orphan), result);
+    return remove_orphans(site, of_kind(findings, Finding::Kind::orphan), progress_,
+                          result);
   }
 
   const std::string directory_;
@@ -249,6 +258,25 @@ class Repair {
 };
 
 }  // namespace
+
+Result<Files> discard(const std::string& directory, std::uint64_t& databases) noexcept {
+  databases = 0;
+  try {
+    auto peek = Peek::open(directory);
+    if (!peek) return peek.error();
+    if (*peek == nullptr) return Files();
+    // Which one is in use only a sound table tells.
+    if (auto damage = (*peek)->table_damage()) return *damage;
+    const std::uint64_t generation = (*peek)->generation();
+    const Inventory all = inventory_of((*peek)->folder(), generation);
+    if (auto error = remove_set_aside((*peek)->folder(), generation)) return *error;
+    databases = all.databases_set_aside;
+    return all.set_aside;
+  } catch (const std::exception&) {  // of the standard library: no memory
+    return Error(ErrorCode::unavailable, "cannot throw away what was set aside",
+                 "there is not enough memory");
+  }
+}
 
 Result<Repaired> repair(const std::string& directory, const Report& report,
                         const OnProgress& progress) noexcept {

@@ -36,6 +36,11 @@ struct Repaired {
   Rescue rescue;
 };
 
+/// Throws away databases that were set aside, with all that belongs to them. Gives what
+/// they took, and in `databases` how many there were.
+[[nodiscard]] CACHIER_API Result<Files> discard(const std::string& directory,
+                                                std::uint64_t& databases) noexcept;
+
 /// Mends what `report`, of the same directory, says is damaged. A damaged database is
 /// set aside and another begun, and what can be read of the last one that was set
 /// aside, by whomever, is carried over into the one in use: entries whose checksum

@@ -1,7 +1,6 @@
 #include "backends/local/schema.hpp"
 
 #include "backends/local/layout.hpp"
-#include "backends/local/sqlite.hpp"
 #include "platform/file.hpp"
 #include "platform/random.hpp"
 
@@ -83,6 +82,24 @@ std::uint64_t newest_generation(const std::string& folder) {
   }
   ::closedir(directory);
   return newest;
+}
+
+Result<bool> has_age_index(Connection& connection) {
+  const auto found = connection.number(
+      "SELECT count(*) FROM sqlite_master "
+      "WHERE type = 'index' AND name = 'entries_by_age'");
+  if (!found) return found.error();
+  return *found != 0;
+}
+
+std::optional<Error> add_age_index(Connection& connection) {
+  const int result = sqlite3_exec(connection.handle(),
+                                  "CREATE INDEX IF NOT EXISTS entries_by_age "
+                                  "ON entries(id >> 44, epoch, stored_at)",
+                                  nullptr, nullptr, nullptr);
+  if (result == SQLITE_OK) return std::nullopt;
+  return sqlite_error(connection.handle(), result,
+                      "cannot index the cache's entries by age");
 }
 
 void remove_database(const std::string& path) noexcept {

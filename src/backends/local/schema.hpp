@@ -5,6 +5,8 @@
 #include <cachier/entry.hpp>
 #include <cachier/error.hpp>
 
+#include "backends/local/sqlite.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,6 +26,12 @@ namespace cachier::local {
 /// Makes an empty database at `path`, which is not there, all or nothing. The caller
 /// holds the lock *making*.
 [[nodiscard]] std::optional<Error> make_database(const std::string& path);
+
+/// Whether the database has the index of ages.
+[[nodiscard]] Result<bool> has_age_index(Connection& connection);
+
+/// Makes it, in the write transaction of its caller. Reads every row.
+[[nodiscard]] std::optional<Error> add_age_index(Connection& connection);
 
 /// Removes it with all that belongs to it, as far as it is there.
 void remove_database(const std::string& path) noexcept;

@@ -54,6 +54,11 @@ constexpr const char* kStatements[] = {
     "SELECT id, version, stored_at, digest, epoch IS "
     "(SELECT epoch FROM functions WHERE id = entries.id >> 44), flags, size "
     "FROM entries WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+    "SELECT id, version, stored_at, digest, epoch IS "
+    "(SELECT epoch FROM functions WHERE id = ?1), flags, size, epoch FROM entries "
+    "WHERE id >> 44 = ?1 AND (epoch, stored_at, id) > (?2, ?3, ?4) AND "
+    "(epoch, stored_at) < ((SELECT epoch FROM functions WHERE id = ?1), ?5) "
+    "ORDER BY epoch, stored_at, id LIMIT ?6",
     "DELETE FROM entries WHERE id = ?1 AND version = ?2 RETURNING stored_at > 0 AND "
     "epoch IS (SELECT epoch FROM functions WHERE id = entries.id >> 44)",
     "UPDATE entries SET stored_at = 0, flags = 0, size = 0, envelope = NULL "

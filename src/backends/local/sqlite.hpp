@@ -38,6 +38,8 @@ enum class Sql : std::uint8_t {
   end_of_batch,   ///< after row, last row, how many -> the last row of so many
   sweep,          ///< first and last row: deletes rows of other epochs -> these
   walk,           ///< after row, last row, how many -> rows' states
+  walk_by_age,    ///< function, after epoch, time and row, before which time, how many
+                  ///< -> the same and their epochs; needs the index of ages
   remove,         ///< row, version -> whether it was an entry that counts
   bury,           ///< the same, and leaves a tombstone that keeps the version
   list,           ///< after row, last row, how many -> what listings need

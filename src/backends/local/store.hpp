@@ -32,6 +32,8 @@ struct Range {
 inline constexpr Range kAllRows{std::int64_t{1} << kDigestBits,
                                 std::numeric_limits<std::int64_t>::max()};
 
+struct SeenRow;
+
 inline constexpr std::int64_t kNoRow = kAllRows.last;
 
 /// The verbs of the contract over one cache directory. What is open of it is a `Site`,
@@ -135,6 +137,12 @@ class LocalStore final : public Store,
   Result<std::uint64_t> clear_entries(Site& site, const Filter& filter,
                                       Deadline deadline);
   Result<std::uint64_t> clear_stale(Site& site, const Filter& filter,
+                                    Deadline deadline);
+  /// The same for one function, by the index of ages.
+  Result<std::uint64_t> clear_stale_of(Site& site, std::int64_t function,
+                                       std::int64_t limit, Deadline deadline);
+  /// Removes these at once. Gives how many entries they were.
+  Result<std::uint64_t> remove_rows(Site& site, const std::vector<SeenRow>& rows,
                                     Deadline deadline);
   /// Deletes rows of cleared epochs, some at a time; `range` is what is left to look
   /// at.

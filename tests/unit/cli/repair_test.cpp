@@ -343,5 +343,205 @@ TEST_F(RepairCommand, ProgramsGoOnMeanwhile) {
   EXPECT_EQ(in_cache({"verify"}).status, 0);
 }
 
+TEST_F(RepairCommand, ADryRunSaysWhatItWouldDoAndChangesNothing) {
+  fill(0, 40);
+  const Answer sound = in_cache({"repair", "--dry-run"});
+  EXPECT_EQ(sound.status, 0) << sound.err;
+  EXPECT_THAT(sound.out, StartsWith("There is nothing to repair"));
+
+  run_sql_in(file("c1.db"), "UPDATE entries SET size = size + 1 WHERE flags = 0");
+  const Answer answer = in_cache({"repair", "--dry-run"});
+  EXPECT_EQ(answer.status, 1);
+  EXPECT_THAT(answer.out, AllOf(HasSubstr("Would do, in " + directory() + ": "),
+                                HasSubstr("Remove 40 damaged entries.")));
+  const json plan = in_cache({"repair", "-n", "--json"}).objects().back();
+  EXPECT_EQ(plan.at("kind"), "plan");
+  EXPECT_EQ(plan.at("sound"), false);
+  EXPECT_EQ(plan.at("remove_entries"), 40);
+  EXPECT_EQ(plan.at("set_database_aside"), false);
+  EXPECT_EQ(entries(), 42U);
+  EXPECT_EQ(in_cache({"verify"}).status, 1);
+}
+
+TEST_F(RepairCommand, DiscardThrowsAwayWhatIsSetAsideOnceItIsRead) {
+  fill(0, 600);
+  const auto before = listed();
+  settle();
+  flip(file("c1.db"), fs::file_size(file("c1.db")) / 4096 / 2 * 4096, 4096);
+  const Answer answer = in_cache({"repair", "--yes", "--discard"});
+  EXPECT_EQ(answer.status, 0) << answer.err;
+  EXPECT_GE(entries(), before.size() - 20);
+  EXPECT_FALSE(fs::exists(file("c1.db")));
+
+  close();
+  run_sql_in(file("c2.db"), "PRAGMA wal_checkpoint(TRUNCATE)");
+  flip(file("c2.db"), 0, 4096);
+  const json plan =
+      in_cache({"repair", "--dry-run", "--discard", "--json"}).objects().back();
+  EXPECT_EQ(plan.at("discard"), true);
+  ASSERT_EQ(in_cache({"repair", "--yes"}).status, 0);
+  ASSERT_TRUE(fs::exists(file("c2.db"))) << "nothing of it could be saved";
+  ASSERT_TRUE(fs::exists(file("c2.values")));
+  const auto lines = in_cache({"repair", "--yes", "--discard", "--json"}).objects();
+  EXPECT_EQ(lines.back().at("discarded_databases"), 1);
+  EXPECT_GT(lines.back().at("discarded_bytes"), kBig);
+  EXPECT_FALSE(fs::exists(file("c2.db")));
+  EXPECT_FALSE(fs::exists(file("c2.values")));
+  EXPECT_TRUE(fs::exists(file("c3.db")));
+  put("cachier:f", 1, text("x"));
+  EXPECT_EQ(entries(), 1U);
+}
+
+/// Entries in files of their own.
+class FilesCommand : public RepairCommand {
+ protected:
+  FilesCommand() { separate_files_ = true; }
+
+  /// The files of entries, sorted.
+  std::vector<fs::path> files() {
+    auto all = value_files(directory() + "/v1-files/f");
+    std::erase_if(
+        all, [](const fs::path& one) { return one.parent_path().filename() != "e"; });
+    return all;
+  }
+  void fill_files(int count) {
+    for (int i = 0; i < count; ++i)
+      put("cachier:a.f(x)", i, text(std::string(300, 'x')));
+  }
+};
+
+TEST_F(FilesCommand, SoundEntriesAreCounted) {
+  fill_files(5);
+  separate_files_ = false;
+  put("cachier:b", 1, text("in the database"));
+  const Answer answer = in_cache({"verify"});
+  EXPECT_EQ(answer.status, 0) << answer.out;
+  EXPECT_THAT(answer.out, HasSubstr("6 sound entries, 5 with a file of its own"));
+  const json summary = in_cache({"verify", "--json"}).objects().back();
+  EXPECT_EQ(summary.at("kind"), "summary");
+  EXPECT_EQ(summary.at("entries"), 6);
+  EXPECT_EQ(summary.at("separate_files"), 5);
+}
+
+TEST_F(FilesCommand, ATombstoneIsNoDamage) {
+  fill_files(2);
+  cbor::Writer key;
+  encode_call(key, 1);
+  const Function& function = Function::intern("cachier:a.f(x)");
+  const Id id{.function = &function,
+              .digest = digest_of(function, key.view()),
+              .key = key.view(),
+              .hashed = false};
+  Change erase;
+  erase.kind = Change::Kind::erase;
+  ASSERT_TRUE(store().commit(id, erase, soon()));
+  const json summary = in_cache({"verify", "--json"}).objects().back();
+  EXPECT_EQ(summary.at("entries"), 1);
+  EXPECT_EQ(summary.at("erased_marks"), 1);
+}
+
+TEST_F(FilesCommand, EveryKindOfDamageIsToldAndRemoved) {
+  fill_files(12);
+  put("cachier:other", 1, text("sound"));
+  auto all = files();
+  std::erase_if(all, [](const fs::path& one) {
+    return one.string().find("other") != std::string::npos;
+  });
+  ASSERT_EQ(all.size(), 12U);
+  const auto size = fs::file_size(all[0]);
+  flip(all[0], 0, 1);         // its head
+  flip(all[1], 10, 1);        // the time, which the checksum covers
+  flip(all[2], size - 5, 1);  // its value
+  fs::resize_file(all[3], size - 1);
+  fs::resize_file(all[4], 0);
+  fs::rename(all[5], all[6]);  // under the name of another
+  fs::permissions(all[7], fs::perms::others_write, fs::perm_options::add);
+  fs::remove(all[8]);
+  fs::create_symlink(all[9], all[8]);
+  // In the folder of another function.
+  for (const auto& one : files()) {
+    if (one.string().find("other") == std::string::npos) continue;
+    fs::rename(all[10], one.parent_path() / all[10].filename());
+    break;
+  }
+  const std::string state = all[0].parent_path().parent_path() / "state";
+  std::ofstream(state) << "damaged";
+
+  const Answer answer = in_cache({"verify", "--json"});
+  EXPECT_EQ(answer.status, 1);
+  const json summary = answer.objects().back();
+  EXPECT_EQ(summary.at("damaged_entries"), 9);
+  EXPECT_EQ(summary.at("state_faults"), 1);
+  EXPECT_EQ(summary.at("entries"), 3) << "9, 11, and that of the other function";
+  for (const json& line : answer.objects()) {
+    if (line.at("kind") != "damage" || line.at("what") != "entry") continue;
+    EXPECT_FALSE(line.at("why").get<std::string>().empty());
+    EXPECT_EQ(line.at("digest"),
+              fs::path(line.at("file").get<std::string>()).filename().string());
+  }
+
+  const json done = repaired();
+  EXPECT_EQ(done.at("removed_entries"), 9);
+  EXPECT_EQ(done.at("removed_states"), 1);
+  EXPECT_EQ(entries(), 3U);
+  EXPECT_EQ(files().size(), 3U);
+}
+
+TEST_F(FilesCommand, WhatWasLeftHalfWrittenIsAnOrphanAfterAnHour) {
+  fill_files(1);
+  const fs::path old = directory() + "/v1-files/aside/0123456789abcdef.new";
+  const fs::path young = directory() + "/v1-files/aside/fedcba9876543210.new";
+  std::ofstream(old) << "half";
+  std::ofstream(young) << "half";
+  fs::last_write_time(old, fs::last_write_time(old) - std::chrono::hours(2));
+  const json summary = in_cache({"verify", "--json"}).objects().back();
+  EXPECT_EQ(summary.at("orphans"), 1);
+  EXPECT_EQ(repaired().at("removed_orphans"), 1);
+  EXPECT_FALSE(fs::exists(old));
+  EXPECT_TRUE(fs::exists(young));
+}
+
+TEST_F(FilesCommand, WhoComputesADamagedEntryStoresIt) {
+  fill_files(1);
+  flip(files().front(), 10, 1);
+  cbor::Writer key;
+  encode_call(key, 0);
+  const Function& function = Function::intern("cachier:a.f(x)");
+  const Id id{.function = &function,
+              .digest = digest_of(function, key.view()),
+              .key = key.view(),
+              .hashed = false};
+  close();
+  const auto look = store().look(id, {}, soon());
+  ASSERT_TRUE(look);
+  ASSERT_EQ(look->claim, Look::Claim::granted);
+  const Answer answer = in_cache({"repair", "--yes"});
+  EXPECT_EQ(answer.status, 1) << "it is left to whoever computes it: " << answer.out;
+  Change change;
+  change.value = text("computed");
+  change.token = look->token;
+  const auto stored = store().commit(id, change, soon());
+  EXPECT_TRUE(stored) << stored.error().message();
+  EXPECT_EQ(in_cache({"verify"}).status, 0);
+}
+
+TEST_F(FilesCommand, LookingMakesNothing) {
+  EXPECT_EQ(in_cache({"verify"}).status, 0);
+  EXPECT_EQ(in_cache({"repair", "--yes"}).status, 0);
+  EXPECT_FALSE(fs::exists(directory()));
+}
+
+TEST_F(FilesCommand, ProgramsThatReplaceEntriesCauseNoFindings) {
+  std::atomic<bool> enough = false;
+  put("cachier:c.own(x)", 0, text("first"));
+  std::thread program([&] {
+    for (int i = 0; !enough; ++i)
+      put("cachier:c.own(x)", i % 10, text(std::string(5'000, 'x')));
+  });
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(in_cache({"verify"}).status, 0);
+  enough = true;
+  program.join();
+}
+
 }  // namespace
 }  // namespace cachier::test

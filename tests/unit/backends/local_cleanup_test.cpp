@@ -1,0 +1,172 @@
+#include "local_fixture.hpp"
+
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace cachier::test {
+namespace {
+
+/// Steps of SQLite's machine in this thread, of every connection that was opened since
+/// this was made.
+class CountedSteps {
+ public:
+  CountedSteps() { sqlite3_auto_extension(entry()); }
+  ~CountedSteps() { sqlite3_cancel_auto_extension(entry()); }
+  CountedSteps(const CountedSteps&) = delete;
+  CountedSteps& operator=(const CountedSteps&) = delete;
+
+  /// Those since the last time.
+  static std::int64_t take() { return std::exchange(steps_, 0); }
+
+ private:
+  static int on_end(unsigned /*kind*/, void* /*unused*/, void* statement,
+                    void* /*time*/) {
+    steps_ += sqlite3_stmt_status(static_cast<sqlite3_stmt*>(statement),
+                                  SQLITE_STMTSTATUS_VM_STEP, 1);
+    return 0;
+  }
+  static int on_open(sqlite3* connection, char** /*error*/, const void* /*api*/) {
+    return sqlite3_trace_v2(connection, SQLITE_TRACE_PROFILE, &on_end, nullptr);
+  }
+  static void (*entry())() { return reinterpret_cast<void (*)()>(&on_open); }
+
+  static thread_local std::int64_t steps_;
+};
+thread_local std::int64_t CountedSteps::steps_ = 0;
+
+class CleanupTest : public LocalStoreTest {
+ protected:
+  /// Above so many entries of a function a clean-up makes an index.
+  static constexpr int kMany = 1'100;
+
+  static Time now() {
+    return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
+  }
+  void fill(const std::string& prefix, int count, const Function& function) {
+    for (int i = 0; i < count; ++i) {
+      const Call call(prefix + std::to_string(i), function);
+      const auto version = store_->commit(call.id, put("v"), soon());
+      ASSERT_TRUE(version) << version.error().message();
+    }
+  }
+  void fill(const std::string& prefix, int count) {
+    fill(prefix, count, usual_function());
+  }
+  std::uint64_t remove_older(Time than, const Function* of = &usual_function()) {
+    Filter filter;
+    filter.function = of;
+    filter.stored_before = than;
+    const auto removed = store_->clear(filter, Clear::stale, soon());
+    EXPECT_TRUE(removed) << removed.error().message();
+    return removed ? *removed : 0;
+  }
+  /// Does what a process does that has been here a while.
+  void make_index() {
+    fill("early", kMany);
+    EXPECT_EQ(remove_older(now() + Duration(1)), static_cast<std::uint64_t>(kMany));
+    ASSERT_EQ(number("SELECT count(*) FROM sqlite_master WHERE type = 'index' AND "
+                     "name = 'entries_by_age'"),
+              1);
+  }
+  std::int64_t number(const std::string& sql) const {
+    sqlite3* database = nullptr;
+    sqlite3_stmt* statement = nullptr;
+    std::int64_t number = -1;
+    const std::string path = (directory_.path() / "v1/c1.db").string();
+    sqlite3_open_v2(path.c_str(), &database, SQLITE_OPEN_READWRITE, nullptr);
+    sqlite3_busy_timeout(database, 20'000);
+    if (sqlite3_prepare_v2(database, sql.c_str(), -1, &statement, nullptr) == SQLITE_OK)
+      number = sqlite3_step(statement) == SQLITE_ROW
+                   ? sqlite3_column_int64(statement, 0)
+                   : 0;
+    sqlite3_finalize(statement);
+    sqlite3_close(database);
+    return number;
+  }
+};
+
+TEST_F(CleanupTest, CostsWhatItRemovesAndNotWhatIsThere) {
+  const CountedSteps counted;
+  make_index();
+  const auto steps_beside = [&](int others) {
+    const std::string name = std::to_string(others);
+    fill("old" + name, 10);
+    const Time then = now() + Duration(1);
+    fill("young" + name, others);
+    fill("elsewhere" + name, others, Function::intern("cachier:test:g"));
+    CountedSteps::take();
+    EXPECT_EQ(remove_older(then), 10U);
+    const std::int64_t steps = CountedSteps::take();
+    remove_older(now() + Duration(1));
+    return steps;
+  };
+  const std::int64_t beside_few = steps_beside(100);
+  const std::int64_t beside_many = steps_beside(4'000);
+  EXPECT_GT(beside_few, 0);
+  EXPECT_LE(beside_many, beside_few + 100);
+}
+
+TEST_F(CleanupTest, WhereNothingIsStaleNothingIsLookedAt) {
+  const CountedSteps counted;
+  make_index();
+  const Time then = now();
+  fill("k", 3'000);
+  CountedSteps::take();
+  EXPECT_EQ(remove_older(then, nullptr), 0U);
+  EXPECT_LT(CountedSteps::take(), 1'000);
+}
+
+TEST_F(CleanupTest, WithFewEntriesThereIsNoIndexToPayFor) {
+  fill("k", 100);
+  EXPECT_EQ(remove_older(now() + Duration(1)), 100U);
+  EXPECT_EQ(number("SELECT count(*) FROM sqlite_master WHERE name = 'entries_by_age'"),
+            0);
+}
+
+TEST_F(CleanupTest, ByIndexItRemovesOfEveryFunctionWhatIsOld) {
+  make_index();
+  const Function& g = Function::intern("cachier:test:g");
+  fill("old", 1'500);
+  fill("old", 3, g);
+  const Time then = now() + Duration(1);
+  fill("young", 5);
+  fill("young", 2, g);
+  EXPECT_EQ(remove_older(then, nullptr), 1'503U);
+  EXPECT_EQ(number("SELECT count(*) FROM entries"), 7);
+  EXPECT_EQ(number("SELECT entries FROM functions WHERE id = 0"), 7);
+  EXPECT_EQ(stored(*store_, Call("young1", g)), "v");
+  EXPECT_EQ(stored(*store_, Call("old1")), "nothing");
+}
+
+TEST_F(CleanupTest, ByIndexItDisturbsNobodyWhoRecomputes) {
+  make_index();
+  const Call call("k");
+  ASSERT_TRUE(store_->commit(call.id, put("old"), soon()));
+  Ask never_fresh;
+  never_fresh.max_age = Duration(0);
+  const auto look = store_->look(call.id, never_fresh, soon());
+  ASSERT_TRUE(look);
+  ASSERT_EQ(look->claim, Look::Claim::granted);
+  EXPECT_EQ(remove_older(now() + Duration(1)), 1U);
+  EXPECT_EQ(stored(*store_, call), "nothing");
+  EXPECT_EQ(remove_older(now() + Duration(1)), 0U);
+  EXPECT_TRUE(store_->commit(call.id, put("new", look->token), soon()));
+  EXPECT_EQ(stored(*store_, call), "new");
+}
+
+TEST_F(CleanupTest, ByIndexItRemovesWhatAClearLeftBehind) {
+  make_index();
+  fill("k", 20);
+  // What a process does that dies before it has removed the rows.
+  ASSERT_EQ(number("UPDATE functions SET epoch = epoch + 1, entries = 0, bytes = 0 "
+                   "WHERE name = 'cachier:test:f'"),
+            0);
+  EXPECT_EQ(remove_older(Time(Duration(1))), 0U);
+  EXPECT_EQ(number("SELECT count(*) FROM entries"), 0);
+}
+
+}  // namespace
+}  // namespace cachier::test
