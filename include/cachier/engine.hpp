@@ -19,6 +19,7 @@
 #include <optional>
 #include <typeinfo>
 #include <utility>
+#include <variant>
 
 namespace cachier::engine {
 
@@ -81,7 +82,8 @@ enum class Step : std::uint8_t {
 };
 
 /// A refresh in the background that has been granted its claim. Owned by whoever is to
-/// run it; destroyed without `run`, it gives the claim back.
+/// run it; destroyed without `run`, it gives the claim back, which may block (`Steps`
+/// made of it can do so by an operation).
 class CACHIER_API Refresh {
  public:
   virtual ~Refresh() = default;
@@ -172,9 +174,16 @@ CACHIER_API bool recall(Store& store, const Id& id, const Policy& policy, Work& 
 /// result. A failure keeps the old value. The work is the background copy.
 CACHIER_API Ended run_refresh(std::unique_ptr<Refresh> ticket, Work& work) noexcept;
 
+/// What a call asks of its store: a look, or a commit of a change.
+struct Operation {
+  std::variant<Ask, Change> what;
+  Deadline deadline;
+};
+
 /// One call in steps, for doors whose callers must not be blocked: event loops. The
 /// same course as `call`; the door runs what may block on a thread of its own, and
-/// awaits.
+/// awaits. Or it does each operation of the store itself, through an asynchronous
+/// client say, and hands in the answer.
 ///
 /// Used by one thread at a time. The work, which outlives it, is asked for nothing of
 /// the language's flow of control: `compute`, `interrupted` are not called, `enclosing`
@@ -182,7 +191,7 @@ CACHIER_API Ended run_refresh(std::unique_ptr<Refresh> ticket, Work& work) noexc
 class CACHIER_API Steps {
  public:
   enum class Next : std::uint8_t {
-    store,    ///< `act`: operations of the store, which may block
+    store,    ///< `act`: operations of the store, which may block; or `begin`
     wait,     ///< `before_wait`, wait, `after_wait`
     compute,  ///< `before_compute`, run the function, `after_compute`
     done,     ///< `end`
@@ -201,6 +210,16 @@ class CACHIER_API Steps {
   virtual bool recall(std::uint64_t most_bytes) = 0;
   /// Goes on as far as the store is concerned.
   virtual void act() = 0;
+  /// Instead of `act`: goes on as far as the store need not answer (a value is encoded
+  /// or decoded), and gives what it is to be asked now. Nothing: see `next`. After each
+  /// look `looked`, after each commit `committed`, then `begin` again. What has been
+  /// begun is finished, whether the caller is there still or not: it may be granted a
+  /// claim.
+  virtual std::optional<Operation> begin() = 0;
+  /// An error is what `Store` says of it: `unavailable` for a client that cannot
+  /// connect, `deadline_exceeded`.
+  virtual void looked(Result<Look> answer) = 0;
+  virtual void committed(Result<Version> answer) = 0;
   /// How long to wait at most. Nothing: the wait is over, see `next`.
   virtual std::optional<Duration> before_wait() = 0;
   /// What tells that the wait may be over; null: there was no memory for it.
@@ -214,6 +233,9 @@ class CACHIER_API Steps {
   /// back, which may block. Then destroy it.
   [[nodiscard]] virtual bool holds_claim() const noexcept = 0;
   virtual void give_back() = 0;
+  /// Instead of `give_back`: what the store is to be asked, if anything. What it
+  /// answers is of no interest.
+  virtual std::optional<Operation> begin_give_back() = 0;
 
   Steps(const Steps&) = delete;
   Steps& operator=(const Steps&) = delete;

@@ -16,29 +16,31 @@ namespace {
 /// hold a lock of its language meanwhile.
 constexpr auto kNap = std::chrono::milliseconds(1);
 
-Do wait(Course& course) {
+void wait(Course& course) {
   const auto slice = course.before_wait();
-  if (!slice) return course.give_up_waiting();
+  if (!slice) return;
   if (course.watch() != nullptr) {
     course.watch()->wait(SteadyClock::now() + *slice);
   } else {
     platform::pause_for(kNap);
   }
-  return course.after_wait();
+  course.after_wait();
 }
 
 Ended run(Course course, Work& work) {
-  for (Do next = course.start();;) {
-    if (next == Do::wait) {
-      next = wait(course);
-    } else if (next == Do::compute) {
-      next = course.after_compute(work.compute(course.before_compute()));
-    } else if (Course::is_end(next)) {
-      return course.end(next);
-    } else {
-      const auto after = course.act(next);
-      if (!after) return {};
-      next = *after;
+  for (;;) {
+    switch (course.next()) {
+      case Course::Next::store:
+        course.act();
+        break;
+      case Course::Next::wait:
+        wait(course);
+        break;
+      case Course::Next::compute:
+        course.after_compute(work.compute(course.before_compute()));
+        break;
+      case Course::Next::done:
+        return course.end();
     }
   }
 }

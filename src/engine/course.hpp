@@ -62,6 +62,15 @@ struct OwnedId {
   bool hashed;
 };
 
+[[nodiscard]] inline Change release_of(const Token& token,
+                                       Outcome outcome = Outcome::none) noexcept {
+  Change change;
+  change.kind = Change::Kind::release;
+  change.token = token;
+  change.outcome = outcome;
+  return change;
+}
+
 class GrantedRefresh final : public Refresh {
  public:
   GrantedRefresh(std::shared_ptr<Store> store, const Id& id, const Policy& policy,
@@ -75,10 +84,7 @@ class GrantedRefresh final : public Refresh {
 
   ~GrantedRefresh() override {
     if (!used_ && platform::fork_count() == fork_count_) {
-      Change change;
-      change.kind = Change::Kind::release;
-      change.token = token_;
-      (void)store_->commit(id_.view(), change,
+      (void)store_->commit(id_.view(), release_of(token_),
                            SteadyClock::now() + policy_.operation_timeout);
     }
   }
@@ -114,6 +120,8 @@ class GrantedRefresh final : public Refresh {
 /// One call on its way. Used by one thread at a time.
 class Course {
  public:
+  using Next = Steps::Next;
+
   Course(const std::shared_ptr<Store>& store, const Id& id, const Policy& policy,
          Work& work, Counters& counters, Call<> machine, bool refresh) noexcept
       : store_(store),
@@ -123,7 +131,8 @@ class Course {
         counters_(counters),
         machine_(machine),
         refresh_(refresh),
-        fork_count_(platform::fork_count()) {}
+        fork_count_(platform::fork_count()),
+        next_(machine_.start()) {}
 
   Course(const Course&) = delete;
   Course& operator=(const Course&) = delete;
@@ -132,9 +141,9 @@ class Course {
     if (frame_) Flights::of_process().ended(*frame_, {});
   }
 
-  /// Whether what is to be done next is the store's, and may block: `act` does it.
-  [[nodiscard]] static bool is_for_store(Do what) noexcept {
-    switch (what) {
+  [[nodiscard]] Next next() const noexcept {
+    if (answered_) return Next::done;
+    switch (next_) {
       case Do::look:
       case Do::attend:
       case Do::put:
@@ -142,36 +151,43 @@ class Course {
       case Do::give_entry:
       case Do::give_stale:
       case Do::give_refresh:
-        return true;
+        return Next::store;
+      case Do::wait:
+        return Next::wait;
+      case Do::compute:
+        return Next::compute;
       default:
-        return false;
-    }
-  }
-  [[nodiscard]] static bool is_end(Do what) noexcept {
-    return !is_for_store(what) && what != Do::wait && what != Do::compute;
-  }
-
-  [[nodiscard]] Do start() noexcept { return machine_.start(); }
-
-  /// Does what `is_for_store`. Nothing: the call is answered, by an entry.
-  [[nodiscard]] std::optional<Do> act(Do what) {
-    switch (what) {
-      case Do::look:
-        return look();
-      case Do::attend:
-        return attend();
-      case Do::put:
-        return put();
-      case Do::release:
-        return release();
-      default:
-        if (accept(what)) return std::nullopt;
-        return machine_.unreadable();
+        return Next::done;
     }
   }
 
-  /// For `Do::wait`: how long to, at most. Nothing: waited long enough,
-  /// `give_up_waiting`.
+  /// For `Next::store`: all of it, here and now.
+  void act() {
+    while (next() == Next::store) {
+      if (next_ == Do::look) {
+        looked(store_->look(id_, ask(), soon()));
+      } else if (const auto change = begin_commit()) {
+        committed(store_->commit(id_, *change, soon()));
+      }
+    }
+  }
+
+  /// `act` in halves: what needs no answer of the store, and what it is to be asked
+  /// next, if anything; then `looked` or `committed`.
+  [[nodiscard]] std::optional<Operation> begin() {
+    while (next() == Next::store) {
+      if (next_ == Do::look) return Operation{ask(), soon()};
+      if (auto change = begin_commit()) return Operation{std::move(*change), soon()};
+    }
+    return std::nullopt;
+  }
+  void looked(Result<Look>&& answer) { next_ = end_look(std::move(answer)); }
+  void committed(const Result<Version>& answer) {
+    next_ = next_ == Do::put ? end_put(answer) : end_release(answer);
+  }
+
+  /// For `Next::wait`: how long to, at most. Nothing: waited long enough, the wait is
+  /// over.
   [[nodiscard]] std::optional<Duration> before_wait() {
     const auto now = SteadyClock::now();
     if (!waits_since_) {
@@ -185,24 +201,25 @@ class Course {
     const Duration slice = slice_with_jitter();
     if (policy_.wait_limit == kNoLimit) return slice;
     const Duration left = policy_.wait_limit - (now - *waits_since_);
-    if (left <= Duration::zero()) return std::nullopt;
+    if (left <= Duration::zero()) {
+      count(counters_.wait_timeouts);
+      stop_waiting();
+      next_ = machine_.timed_out();
+      return std::nullopt;
+    }
     return std::min(slice, left);
   }
   [[nodiscard]] const std::shared_ptr<Watch>& watch() const noexcept { return watch_; }
-  [[nodiscard]] Do after_wait() {
+  void after_wait() {
     if (HandedOver handed = attention_->handed(); handed.shared) {
-      return take(std::move(handed));
+      next_ = take(std::move(handed));
+    } else {
+      next_ = work_.interrupted() ? machine_.interrupted() : machine_.woke();
     }
-    if (work_.interrupted()) return machine_.interrupted();
-    return machine_.woke();
-  }
-  [[nodiscard]] Do give_up_waiting() {
-    count(counters_.wait_timeouts);
-    stop_waiting();
-    return machine_.timed_out();
   }
 
-  /// For `Do::compute`: the frame that the function is to run in, null if it has none.
+  /// For `Next::compute`: the frame that the function is to run in, null if it has
+  /// none.
   [[nodiscard]] std::shared_ptr<const Frame> before_compute() {
     stop_waiting();
     if (!policy_.skip && !refresh_) {
@@ -226,7 +243,7 @@ class Course {
     runs_since_ = SteadyClock::now();
     return frame_;
   }
-  [[nodiscard]] Do after_compute(Work::Ran how) {
+  void after_compute(Work::Ran how) {
     ran_ = how;
     if (!policy_.skip) {
       const Duration took = SteadyClock::now() - runs_since_;
@@ -235,12 +252,13 @@ class Course {
     }
     const bool in_child = is_in_child();
     if (in_child) frame_ = nullptr;
-    return machine_.ran(ran_, in_child);
+    next_ = machine_.ran(ran_, in_child);
   }
 
-  /// For what `is_end`.
-  [[nodiscard]] Ended end(Do how) {
-    switch (how) {
+  /// For `Next::done`.
+  [[nodiscard]] Ended end() {
+    if (answered_) return {};
+    switch (next_) {
       case Do::give_handed:
         count(counters_.waits);
         return ended(work_.adopt(handed_));
@@ -258,28 +276,32 @@ class Course {
   /// The answer that the store knows without waiting, where it is one of at most
   /// `most_bytes`, taken.
   [[nodiscard]] bool recall(std::uint64_t most_bytes) {
+    if (next_ != Do::look && next_ != Do::attend) return answered_;
     if (!machine_.wants_claim() || machine_.attending() || unreadable_) return false;
     auto entry = store_->recall(id_, ask());
     if (!entry) return false;
     const bool live = entry->value.codec() == Codec::live;
     if (!live && entry->value.bytes().size() > most_bytes) return false;
     look_.entry = std::move(entry);
-    return accept(Do::give_entry);
+    return answered_ = accept(Do::give_entry);
   }
 
   /// Whether a claim is held that nothing has been computed with: before `compute`, its
   /// caller may go away.
   [[nodiscard]] bool holds_claim() const noexcept {
-    return machine_.claimed() && !is_in_child();
+    return next_ == Do::compute && machine_.claimed() && !is_in_child();
   }
   /// The caller is gone before it could compute.
   void give_back() {
-    stop_waiting();
-    if (!holds_claim()) return;
-    Change change;
-    change.kind = Change::Kind::release;
-    change.token = machine_.token();
-    (void)store_->commit(id_, change, soon());
+    if (const auto change = begin_give_back()) {
+      (void)store_->commit(id_, *change, soon());
+    }
+  }
+  /// The first half of it; the second is nothing.
+  [[nodiscard]] std::optional<Operation> operation_to_give_back() {
+    auto change = begin_give_back();
+    if (!change) return std::nullopt;
+    return Operation{std::move(*change), soon()};
   }
 
  private:
@@ -304,8 +326,7 @@ class Course {
     return platform::fork_count() != fork_count_;
   }
 
-  Do look() {
-    Result<Look> answer = store_->look(id_, ask(), soon());
+  Do end_look(Result<Look>&& answer) {
     if (!answer) {
       const bool refused = answer.error() == ErrorCode::refused;
       const bool raise = refused ? policy_.raise_refusals : policy_.raise_outages;
@@ -350,14 +371,32 @@ class Course {
     attention_ = nullptr;
   }
 
-  Do put() {
+  /// What the store is to change. Nothing: that went without it.
+  [[nodiscard]] std::optional<Change> begin_commit() {
+    switch (next_) {
+      case Do::put:
+        return begin_put();
+      case Do::release:
+        return begin_release();
+      case Do::attend:
+        next_ = attend();
+        return std::nullopt;
+      default:
+        answered_ = accept(next_);
+        if (!answered_) next_ = machine_.unreadable();
+        return std::nullopt;
+    }
+  }
+
+  [[nodiscard]] std::optional<Change> begin_put() {
     Result<Value> value = work_.encode(policy_.size_limit);
     if (!value) {
       if (value.error() == ErrorCode::too_large) {
         count(counters_.size_rejections);
         work_.on(Step::too_large);
       }
-      return machine_.put_ended(Put::unstorable);
+      next_ = machine_.put_ended(Put::unstorable);
+      return std::nullopt;
     }
     if (value->is_none() && !policy_.allow_none) {
       machine_.is_empty();
@@ -366,7 +405,9 @@ class Course {
     }
     Change change = machine_.change();
     change.value = std::move(*value);
-    const Result<Version> stored = store_->commit(id_, change, soon());
+    return change;
+  }
+  Do end_put(const Result<Version>& stored) {
     if (stored) {
       work_.on(Step::stored);
       return machine_.put_ended(Put::stored, *stored);
@@ -388,18 +429,23 @@ class Course {
 
   // What is handed over must be there before the claim is free: whoever then finds it
   // free has either been handed the result or came later.
-  Do release() {
+  [[nodiscard]] Change begin_release() {
     hand_over();
-    Change change;
-    change.kind = Change::Kind::release;
-    change.token = machine_.token();
-    change.outcome = machine_.outcome();
-    const Result<Version> released = store_->commit(id_, change, soon());
+    return release_of(machine_.token(), machine_.outcome());
+  }
+  Do end_release(const Result<Version>& released) {
     if (!released && !(released.error() == ErrorCode::claim_lost)) {
       count(counters_.store_errors);
       work_.store_failed(released.error());
     }
     return machine_.released();
+  }
+
+  [[nodiscard]] std::optional<Change> begin_give_back() {
+    stop_waiting();
+    if (!holds_claim()) return std::nullopt;
+    next_ = machine_.interrupted();
+    return release_of(machine_.token());
   }
 
   bool accept(Do how) {
@@ -438,6 +484,8 @@ class Course {
   bool refresh_;  ///< its caller has been answered and counted
   std::uint64_t fork_count_;
 
+  Do next_;
+  bool answered_ = false;  ///< by an entry
   Look look_;
   std::optional<Version> unreadable_;
   std::optional<Error> error_;

@@ -24,53 +24,37 @@ class StepsOfCourse final : public Steps {
   StepsOfCourse(const std::shared_ptr<Store>& store, const Id& id, const Policy& policy,
                 Work& work, Counters& counters, Call<> machine, bool refresh)
       : kept_{store, OwnedId(id), policy},
-        course_(kept_.store, kept_.id, kept_.policy, work, counters, machine, refresh),
-        next_(course_.start()) {}
+        course_(kept_.store, kept_.id, kept_.policy, work, counters, machine, refresh) {
+  }
 
-  [[nodiscard]] Next next() const noexcept override {
-    if (answered_ || Course::is_end(next_)) return Next::done;
-    if (next_ == Do::wait) return Next::wait;
-    return next_ == Do::compute ? Next::compute : Next::store;
-  }
-  bool recall(std::uint64_t most_bytes) override {
-    const bool may = next_ == Do::look || next_ == Do::attend;
-    if (may && course_.recall(most_bytes)) answered_ = true;
-    return answered_;
-  }
-  void act() override {
-    while (next() == Next::store) {
-      if (const auto after = course_.act(next_)) {
-        next_ = *after;
-      } else {
-        answered_ = true;
-      }
-    }
-  }
-  std::optional<Duration> before_wait() override {
-    const auto slice = course_.before_wait();
-    if (!slice) next_ = course_.give_up_waiting();
-    return slice;
-  }
+  [[nodiscard]] Next next() const noexcept override { return course_.next(); }
+  bool recall(std::uint64_t most_bytes) override { return course_.recall(most_bytes); }
+  void act() override { course_.act(); }
+  std::optional<Operation> begin() override { return course_.begin(); }
+  void looked(Result<Look> answer) override { course_.looked(std::move(answer)); }
+  void committed(Result<Version> answer) override { course_.committed(answer); }
+  std::optional<Duration> before_wait() override { return course_.before_wait(); }
   [[nodiscard]] std::shared_ptr<Watch> watch() const noexcept override {
     return course_.watch();
   }
-  void after_wait() override { next_ = course_.after_wait(); }
+  void after_wait() override { course_.after_wait(); }
   std::shared_ptr<const Frame> before_compute() override {
     return course_.before_compute();
   }
-  void after_compute(Work::Ran how) override { next_ = course_.after_compute(how); }
-  Ended end() override { return answered_ ? Ended{} : course_.end(next_); }
+  void after_compute(Work::Ran how) override { course_.after_compute(how); }
+  Ended end() override { return course_.end(); }
 
   [[nodiscard]] bool holds_claim() const noexcept override {
-    return next_ == Do::compute && course_.holds_claim();
+    return course_.holds_claim();
   }
   void give_back() override { course_.give_back(); }
+  std::optional<Operation> begin_give_back() override {
+    return course_.operation_to_give_back();
+  }
 
  private:
   Kept kept_;
   Course course_;
-  Do next_;
-  bool answered_ = false;
 };
 
 }  // namespace

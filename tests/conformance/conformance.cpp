@@ -1,4 +1,5 @@
 #include "conformance/conformance.hpp"
+#include "support/eventually.hpp"
 
 #include <barrier>
 #include <chrono>
@@ -81,6 +82,12 @@ Ask aged(Duration max_age) {
   return ask;
 }
 
+Ask leased(Duration lease) {
+  Ask ask;
+  ask.lease = lease;
+  return ask;
+}
+
 void StoreConformance::SetUp() {
   subject_ = GetParam().make();
   ASSERT_NE(subject_, nullptr);
@@ -150,6 +157,15 @@ Result<Version> StoreConformance::release(const Call& call, const Token& token,
   return store_->commit(call.id(), change, soon());
 }
 
+Result<Version> StoreConformance::renew(const Call& call,
+                                        const std::optional<Token>& token,
+                                        Duration lease) {
+  Change change = change_of(Change::Kind::renew);
+  change.token = token;
+  change.lease = lease;
+  return store_->commit(call.id(), change, soon());
+}
+
 Result<Version> StoreConformance::erase(const Call& call) {
   return store_->commit(call.id(), change_of(Change::Kind::erase), soon());
 }
@@ -189,6 +205,19 @@ std::vector<Header> StoreConformance::scan(const Filter& filter) {
     cursor = std::move(page->next);
   } while (!cursor.empty());
   return all;
+}
+
+void StoreConformance::outlive_short_leases() {
+  if (subject_->advances_leases()) {
+    ASSERT_TRUE(subject_->advance(2 * kShortLease));
+    return;
+  }
+  // One that began later has run out.
+  static int turned = 0;
+  const Call hourglass = beta("hourglass " + std::to_string(++turned));
+  claim(hourglass, leased(kShortLease));
+  EXPECT_TRUE(
+      test::eventually([&] { return look(hourglass).claim == Look::Claim::granted; }));
 }
 
 void StoreConformance::tick() {

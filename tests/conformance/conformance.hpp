@@ -12,7 +12,9 @@
 
 #include <cachier/store.hpp>
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -65,6 +67,13 @@ class Call {
 /// Nothing is fresh enough: for claims on entries that are there.
 [[nodiscard]] inline Ask never_fresh() { return aged(Duration::zero()); }
 
+/// A claim for that long.
+[[nodiscard]] Ask leased(Duration lease);
+
+/// Long enough for the few operations that a test does before it is to run out.
+inline constexpr Duration kShortLease = std::chrono::milliseconds(500);
+inline constexpr Duration kLongLease = std::chrono::hours(1);
+
 class StoreConformance : public ::testing::TestWithParam<Candidate> {
  protected:
   void SetUp() override;
@@ -84,6 +93,8 @@ class StoreConformance : public ::testing::TestWithParam<Candidate> {
                             const std::optional<Token>& token = {});
   Result<Version> release(const Call& call, const Token& token,
                           Outcome outcome = Outcome::none);
+  Result<Version> renew(const Call& call, const std::optional<Token>& token,
+                        Duration lease);
   Result<Version> erase(const Call& call);
   Result<std::uint64_t> clear(Clear what, const Function* function = nullptr,
                               std::optional<Time> before = {});
@@ -99,6 +110,8 @@ class StoreConformance : public ::testing::TestWithParam<Candidate> {
   /// Moves the store's clock so that what is stored next is later than what is stored
   /// already. For stores whose clock cannot be moved it waits for it to tick.
   void tick();
+  /// Returns when a `kShortLease` that began before has run out.
+  void outlive_short_leases();
 
   Call alpha(std::string key = "key") { return {alpha_, std::move(key)}; }
   Call beta(std::string key = "key") { return {beta_, std::move(key)}; }

@@ -4,6 +4,7 @@
 
 #include "conformance/conformance.hpp"
 #include "support/clock.hpp"
+#include "support/leasing_store.hpp"
 
 namespace cachier::conformance {
 namespace {
@@ -32,11 +33,29 @@ class LiveSubject final : public MemorySubject {
   }
 };
 
+/// With claims that end by time, for the part of the suite that is about them.
+class LeasingSubject final : public Subject {
+ public:
+  std::shared_ptr<Store> open() override {
+    return std::make_shared<test::LeasingStore>(make_memory_store(clock_), clock_);
+  }
+  bool advance(Duration by) override {
+    clock_.advance(by);
+    return true;
+  }
+  [[nodiscard]] bool advances_outcomes() const override { return true; }
+  [[nodiscard]] bool advances_leases() const override { return true; }
+
+ private:
+  test::ManualClock clock_;
+};
+
 INSTANTIATE_TEST_SUITE_P(
     Memory, StoreConformance,
     ::testing::Values(
         Candidate{"bytes", [] { return std::make_unique<MemorySubject>(); }},
-        Candidate{"live", [] { return std::make_unique<LiveSubject>(); }}),
+        Candidate{"live", [] { return std::make_unique<LiveSubject>(); }},
+        Candidate{"leasing", [] { return std::make_unique<LeasingSubject>(); }}),
     name_of_candidate);
 
 }  // namespace

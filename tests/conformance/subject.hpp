@@ -29,6 +29,9 @@ class Subject {
   }
   /// Whether `advance` also moves the clock by which outcomes are forgotten.
   [[nodiscard]] virtual bool advances_outcomes() const { return false; }
+  /// Whether `advance` also moves the clock by which leases run out. If not, they are
+  /// waited for.
+  [[nodiscard]] virtual bool advances_leases() const { return false; }
 
   /// A value of the kind that the store keeps, made of this text.
   [[nodiscard]] virtual Value value_of(std::string text) {

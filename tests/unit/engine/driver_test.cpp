@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backends/memory/memory.hpp"
+#include "support/forwarding_store.hpp"
 #include "unit/engine/script.hpp"
 
 namespace cachier::test {
@@ -104,30 +105,10 @@ TEST_F(Driver, AllWhoWaitGetTheOneResult) {
 }
 
 /// A store that has no memory for watches.
-class Unwatched final : public Store {
+class Unwatched final : public ForwardingStore {
  public:
-  explicit Unwatched(std::shared_ptr<Store> store) : store_(std::move(store)) {}
-  Capabilities capabilities() const noexcept override { return store_->capabilities(); }
-  Result<Look> look(const Id& id, const Ask& ask, Deadline deadline) noexcept override {
-    return store_->look(id, ask, deadline);
-  }
-  Result<Version> commit(const Id& id, const Change& change,
-                         Deadline deadline) noexcept override {
-    return store_->commit(id, change, deadline);
-  }
-  Result<Page> scan(const Filter& filter, const Cursor& from,
-                    Deadline deadline) noexcept override {
-    return store_->scan(filter, from, deadline);
-  }
-  Result<std::uint64_t> clear(const Filter& filter, Clear what,
-                              Deadline deadline) noexcept override {
-    return store_->clear(filter, what, deadline);
-  }
+  using ForwardingStore::ForwardingStore;
   std::unique_ptr<Watch> watch(const Id&) noexcept override { return nullptr; }
-  std::string location() const override { return store_->location(); }
-
- private:
-  std::shared_ptr<Store> store_;
 };
 
 TEST_F(Driver, WhoCannotWatchLooksAgain) {
