@@ -32,14 +32,17 @@ class _Done:
 DONE = _Done()
 
 
-async def _answer(*args: Any, **kwds: Any) -> Any:
-    """Answer a call: of the cached function ``args[0]``, with the other arguments."""
-    found = _begin(*args, **kwds)
+async def _answer(given: tuple[Any, ...], names: tuple[str, ...] | None) -> Any:
+    """Answer a call: of the cached function ``given[0]``, with the other arguments.
+
+    The last of them are those by keyword, if there are ``names`` of such.
+    """
+    found = _begin(given, names)
     if type(found) is not _Steps and found is not NotImplemented:
         return found
     from ._loops import drive
 
-    return await drive(found, args, kwds)
+    return await drive(found, given, names)
 
 
 def make_coroutine_function(

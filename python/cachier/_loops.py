@@ -44,15 +44,20 @@ _looked_out_for: set[bytes] = set()
 _refreshes: set[asyncio.Task[None]] = set()
 
 
-async def drive(steps: _core.Steps, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
+async def drive(
+    steps: _core.Steps, given: tuple[Any, ...], names: tuple[str, ...] | None
+) -> Any:
     """Answer a call that is not answered at once."""
     if steps is NotImplemented:
-        await in_thread(args[0]._open)
-        steps = _core.open_and_begin(*args, **kwds)
+        await in_thread(given[0]._open)
+        steps = _core.open_and_begin(given, names)
         if type(steps) is not _core.Steps:
             return steps
-    if kwds:
-        kwds = {name: kwds[name] for name in kwds if not _core.is_call_option(name)}
+    args, kwds = given, {}
+    if names:
+        args = given[: -len(names)]
+        named = zip(names, given[-len(names) :], strict=True)
+        kwds = {name: of for name, of in named if not _core.is_call_option(name)}
     await _go(steps, args, kwds)
     refresh = steps.refresh()
     if refresh is not None:

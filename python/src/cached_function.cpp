@@ -132,25 +132,22 @@ PyObject* call(PyObject* self, PyObject* const* values, std::size_t count,
 }
 
 /// A call of a coroutine function: the coroutine that is to answer it. It begins when
-/// it is awaited.
+/// it is awaited. Made of two plain arguments, which costs CPython less than to gather
+/// `*args` and `**kwds` and to spread them again.
 PyObject* call_coroutine(PyObject* self, PyObject* const* values, std::size_t count,
                          PyObject* keywords) {
-  PyObject* const answer = cached_of(self).answer.get();
-  const auto positional = static_cast<std::size_t>(PyVectorcall_NARGS(count));
-  if ((count & PY_VECTORCALL_ARGUMENTS_OFFSET) != 0) {
-    PyObject** const all = const_cast<PyObject**>(values) - 1;
-    PyObject* const before = all[0];
-    all[0] = self;
-    PyObject* const made = PyObject_Vectorcall(answer, all, positional + 1, keywords);
-    all[0] = before;
-    return made;
+  const std::size_t all =
+      static_cast<std::size_t>(PyVectorcall_NARGS(count)) +
+      (keywords == nullptr ? 0 : static_cast<std::size_t>(PyTuple_GET_SIZE(keywords)));
+  const Ref given = Ref::steal(PyTuple_New(static_cast<Py_ssize_t>(all) + 1));
+  if (!given) return nullptr;
+  PyTuple_SET_ITEM(given.get(), 0, Py_NewRef(self));
+  for (std::size_t at = 0; at < all; ++at) {
+    PyTuple_SET_ITEM(given.get(), static_cast<Py_ssize_t>(at) + 1,
+                     Py_NewRef(values[at]));
   }
-  const std::size_t named =
-      keywords == nullptr ? 0 : static_cast<std::size_t>(PyTuple_GET_SIZE(keywords));
-  SmallArray<PyObject*, 16> all(positional + named + 1);
-  all[0] = self;
-  std::copy_n(values, positional + named, all.data() + 1);
-  return PyObject_Vectorcall(answer, all.data(), positional + 1, keywords);
+  PyObject* const arguments[]{given.get(), keywords == nullptr ? Py_None : keywords};
+  return PyObject_Vectorcall(cached_of(self).answer.get(), arguments, 2, nullptr);
 }
 
 // Management

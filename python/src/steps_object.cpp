@@ -309,15 +309,27 @@ PyType_Spec spec = {
                           Py_TPFLAGS_DISALLOW_INSTANTIATION),
     slots};
 
-PyObject* begin_with(PyObject* const* values, Py_ssize_t count, PyObject* keywords,
-                     bool open) {
-  if (count < 1 || Py_TYPE(values[0]) != cached_function_type) {
-    PyErr_SetString(PyExc_TypeError, "a cached function is needed");
+/// begin(given, names): `given` is the cached function and the arguments of a call,
+/// those by keyword last; `names` is a tuple of theirs, or None.
+PyObject* begin_with(PyObject* const* values, Py_ssize_t count, bool open) {
+  if (count != 2 || !PyTuple_Check(values[0]) || PyTuple_GET_SIZE(values[0]) < 1 ||
+      Py_TYPE(PyTuple_GET_ITEM(values[0], 0)) != cached_function_type) {
+    PyErr_SetString(PyExc_TypeError, "a cached function and its arguments are needed");
     return nullptr;
   }
-  const Arguments arguments{values + 1, static_cast<std::size_t>(count) - 1, keywords};
-  PyObject* const found = find_in_memory(values[0], arguments);
-  return found != nullptr ? found : begin_call(values[0], arguments, open);
+  PyObject* const* const given = &PyTuple_GET_ITEM(values[0], 0);
+  Arguments arguments{
+      given + 1, static_cast<std::size_t>(PyTuple_GET_SIZE(values[0])) - 1, nullptr};
+  if (PyTuple_Check(values[1])) {
+    arguments.keywords = values[1];
+    if (arguments.keyword_count() > arguments.positional) {
+      PyErr_SetString(PyExc_TypeError, "more names than arguments");
+      return nullptr;
+    }
+    arguments.positional -= arguments.keyword_count();
+  }
+  PyObject* const found = find_in_memory(given[0], arguments);
+  return found != nullptr ? found : begin_call(given[0], arguments, open);
 }
 
 }  // namespace
@@ -367,14 +379,12 @@ PyObject* make_skipping_steps(PyObject* self) {
   return make_steps(std::move(going));
 }
 
-PyObject* begin(PyObject*, PyObject* const* values, Py_ssize_t count,
-                PyObject* keywords) {
-  return begin_with(values, count, keywords, false);
+PyObject* begin(PyObject*, PyObject* const* values, Py_ssize_t count) {
+  return begin_with(values, count, false);
 }
 
-PyObject* open_and_begin(PyObject*, PyObject* const* values, Py_ssize_t count,
-                         PyObject* keywords) {
-  return begin_with(values, count, keywords, true);
+PyObject* open_and_begin(PyObject*, PyObject* const* values, Py_ssize_t count) {
+  return begin_with(values, count, true);
 }
 
 }  // namespace cachier::python

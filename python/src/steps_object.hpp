@@ -19,11 +19,9 @@ namespace cachier::python {
 /// The steps of a call that neither reads nor writes.
 [[nodiscard]] PyObject* make_skipping_steps(PyObject* self);
 
-/// The functions of the module that begin a call: the cached function, then its
-/// arguments.
-PyObject* begin(PyObject* module, PyObject* const* values, Py_ssize_t count,
-                PyObject* keywords);
-PyObject* open_and_begin(PyObject* module, PyObject* const* values, Py_ssize_t count,
-                         PyObject* keywords);
+/// The functions of the module that begin a call: of the tuple that the coroutine of
+/// the call was made with, and its names.
+PyObject* begin(PyObject* module, PyObject* const* values, Py_ssize_t count);
+PyObject* open_and_begin(PyObject* module, PyObject* const* values, Py_ssize_t count);
 
 }  // namespace cachier::python
