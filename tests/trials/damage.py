@@ -31,6 +31,8 @@ from losses import checker, connected, filled
 STORES = {"local": "v1", "files": "v1-files"}
 #: Bytes of the values: in the database, in a file, mapped.
 SIZES = (5, 3_000, 70_000, 1_100_000)
+#: Of which a worker's value has a file of its own (`value_of` in `worker.py`).
+BIG_KEY = 160_000_000_000_000_000
 #: A process whose check takes longer prints its stacks and ends.
 WATCHDOG = 20.0
 #: What is not promised: store, file, damage, whether in use; and where that is said.
@@ -118,16 +120,23 @@ class Asker:
     ----------
     here : Place
         Where its errors are written.
+    door : Door
+        By which door it asks.
     """
 
-    def __init__(self, here: Place) -> None:
+    def __init__(self, here: Place, door: Door) -> None:
         self._here = here
+        self._command = (
+            [sys.executable, __file__]
+            if door.name == "python"
+            else [*door.command(), "uses"]
+        )
         self._worker: Worker | None = None
 
     def begin(self, folder: pathlib.Path, store: str) -> dict[str, Any]:
         """Let it call, once and then again and again, until it is to check."""
         if self._worker is None:
-            self._worker = self._here.worker([sys.executable, __file__])
+            self._worker = self._here.worker(self._command)
         return self._tell(f"begin {folder} {store}")
 
     def check(self) -> dict[str, Any]:
@@ -149,7 +158,7 @@ def damage_matrix(report: Report, door: Door, small: bool) -> None:
     """Every file damaged in every way: no wrong value, no exception, no crash."""
     for store in STORES:
         for in_use in (False, True):
-            one_store(report, store, in_use, small)
+            one_store(report, door, store, in_use, small)
 
 
 def every_bit(report: Report, door: Door, small: bool) -> None:
@@ -179,7 +188,53 @@ def every_bit(report: Report, door: Door, small: bool) -> None:
         report.exactly("every_bit_wrong", wrong, 0)
 
 
-def one_store(report: Report, store: str, in_use: bool, small: bool) -> None:
+def every_bit_of_files(report: Report, door: Door, small: bool) -> None:
+    """Each bit of an entry's file flipped, one at a time: all are misses."""
+    for name, key, folder, pattern, settings in (
+        ("value_file", BIG_KEY, "v1", "c*.values/*/*-*", {}),
+        ("entry_file", 1, "v1-files", "f/*/e/*", {"separate_files": 1}),
+    ):
+        believed = wrong = tried = 0
+        with place(**settings) as here:
+            # Each look reads the file.
+            here.environment["CACHIER_NEAR_CACHE_BYTES"] = "0"
+            with checker(here, door) as check:
+                check.count([key])
+                (path,) = here.folder.rglob(f"{folder}/{pattern}")
+                for bit in bits_of(path.stat().st_size, small):
+                    (path,) = here.folder.rglob(f"{folder}/{pattern}")
+                    flip_bit(path, bit)
+                    # What is not believed is stored anew by this.
+                    found, not_right = check.count([key])
+                    believed += found
+                    wrong += not_right
+                    tried += 1
+                if check.count([key])[0] != 1:
+                    raise WrongError(f"{name}: nothing is stored, nothing was tried")
+        report.exactly(f"every_bit_{name}_{tried}_believed", believed, 0)
+        report.exactly(f"every_bit_{name}_wrong", wrong, 0)
+
+
+def bits_of(size: int, small: bool) -> Iterator[int]:
+    """Return every bit of what comes before a value, and one of every byte of it."""
+    head = min(size, 512)
+    yield from range(0, 8 * head, 7 if small else 1)
+    for byte in range(head, size, 199 if small else 1):
+        yield 8 * byte + random.randrange(8)
+
+
+def flip_bit(path: pathlib.Path, bit: int) -> None:
+    """Flip one bit of a file in place."""
+    with path.open("r+b") as file:
+        file.seek(bit // 8)
+        (byte,) = file.read(1)
+        file.seek(bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+def one_store(
+    report: Report, door: Door, store: str, in_use: bool, small: bool
+) -> None:
     """Report on the damages of one store."""
     count = found = wrong = raised = ended = lost = skipped = 0
     slowest = 0.0
@@ -188,7 +243,7 @@ def one_store(report: Report, store: str, in_use: bool, small: bool) -> None:
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
     ):
         root = pathlib.Path(os.path.realpath(scratch))
-        askers = [Asker(here) for _ in range(2 if in_use else 1)]
+        askers = [Asker(here, door) for _ in range(2 if in_use else 1)]
         whole = root / "whole"
         fill(askers[0], whole, store)
         # Small counts: a sample, another one each time.

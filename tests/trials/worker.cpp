@@ -8,10 +8,12 @@
 #include <cachier/cached.hpp>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <barrier>
 #include <cerrno>
@@ -25,6 +27,7 @@
 #include <initializer_list>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -106,6 +109,7 @@ void work() {
 cachier::Options options() {
   cachier::Options options;
   options.backend = setting("TRIAL_BACKEND", "local");
+  options.separate_files = setting("TRIAL_SEPARATE_FILES", "0") == "1";
   return options;
 }
 
@@ -422,6 +426,105 @@ void fork_inside(const Arguments& given) {
   tell({text("parent", result), text("again", split(key))});
 }
 
+// -- What is done to a directory beside it: `damage.py` has the same in Python.
+
+/// A directory that is used while its files are damaged.
+class Used {
+ public:
+  Used(const std::string& directory, const std::string& store)
+      : value_(cachier::cached("damage", Nothing{}, options_of(directory, store))) {}
+
+  /// Asks for every entry. Whether all are there.
+  bool ask() {
+    bool all = true;
+    for (std::size_t key = 0; key < kSizes.size(); ++key) {
+      const bool there = attempt([&] {
+        const auto got = value_(static_cast<Key>(key));
+        const bool right = got == value_of(key);
+        if (got && !right) ++wrong_;
+        return right;
+      });
+      if (there) ++found_;
+      all = all && there;
+    }
+    return all;
+  }
+
+  void store() {
+    for (std::size_t key = 0; key < kSizes.size(); ++key)
+      attempt([&] {
+        value_.precache(value_of(key), static_cast<Key>(key));
+        return true;
+      });
+  }
+
+  void tell(bool stored) const {
+    ::tell({item("found", found_), item("wrong", wrong_), item("raised", raised_),
+            item("stored", stored), item("recovered", now())});
+  }
+
+ private:
+  using Value = std::optional<std::string>;
+  struct Nothing {
+    Value operator()(Key) const { return std::nullopt; }
+  };
+  /// In the database, in a file, mapped.
+  static constexpr std::array<std::size_t, 4> kSizes{5, 3'000, 70'000, 1'100'000};
+
+  static cachier::Options options_of(const std::string& directory,
+                                     const std::string& store) {
+    cachier::Options options;
+    options.cache_dir = directory;
+    options.separate_files = store == "files";
+    return options;
+  }
+  static Value value_of(std::size_t key) {
+    return std::string(kSizes[key], static_cast<char>('a' + key));
+  }
+  template <class Do>
+  bool attempt(const Do& what) {
+    try {
+      return what();
+    } catch (const std::exception& error) {
+      std::cerr << error.what() << '\n';
+      raised_.insert(raised_.size() - 1, raised_ == "[]" ? "1" : ", 1");
+      return false;
+    }
+  }
+
+  std::int64_t found_ = 0;
+  std::int64_t wrong_ = 0;
+  std::string raised_ = "[]";  ///< a list of as many ones
+  decltype(cachier::cached("damage", Nothing{}, {})) value_;
+};
+
+/// Uses the directories that come in, and says how each of them fared.
+void uses(const Arguments&) {
+  constexpr unsigned kWatchdog = 20;
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string begin;
+    std::string directory;
+    std::string store;
+    words >> begin >> directory >> store;
+    ::alarm(kWatchdog);
+    Used used(directory, store);
+    used.ask();
+    used.tell(false);
+    for (pollfd input{0, POLLIN, 0}; ::poll(&input, 1, 0) == 0;) used.ask();
+    wait_for_line();
+    used.ask();
+    bool stored = false;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    while (!stored && std::chrono::steady_clock::now() < end) {
+      used.store();
+      stored = used.ask();
+    }
+    ::alarm(0);
+    used.tell(stored);
+  }
+}
+
 using Trial = void (*)(const Arguments&);
 const std::map<std::string_view, std::pair<std::size_t, Trial>> kTrials = {
     {"cold", {2, cold}},
@@ -437,6 +540,7 @@ const std::map<std::string_view, std::pair<std::size_t, Trial>> kTrials = {
     {"forks", {1, forks}},
     {"fork_outlives", {2, fork_outlives}},
     {"fork_inside", {1, fork_inside}},
+    {"uses", {0, uses}},
 };
 
 }  // namespace

@@ -23,6 +23,7 @@ from cachier import cachier
 
 WORK = float(os.environ.get("TRIAL_WORK", "1.0"))
 BACKEND = os.environ.get("TRIAL_BACKEND", "pickle")
+SEPARATE_FILES = os.environ.get("TRIAL_SEPARATE_FILES") == "1"
 
 
 def tell(**what: Any) -> None:
@@ -72,7 +73,7 @@ def value_of(key: int) -> str:
 ran = 0
 
 
-@cachier(name="trial.insert", backend=BACKEND)
+@cachier(name="trial.insert", backend=BACKEND, separate_files=SEPARATE_FILES)
 def insert(key: int) -> str:
     """Give what can be checked, and count."""
     global ran

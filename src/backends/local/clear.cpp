@@ -29,15 +29,18 @@ Error too_late() {
           "there was too much to do before the deadline", "clear again"};
 }
 
-/// One number of a statement over a range of rows.
-Result<std::int64_t> number_of(Connection& connection, Sql which, Range range,
-                               std::optional<std::int64_t> third = std::nullopt) {
-  Run run(connection, which);
-  run.bind(1, range.first).bind(2, range.last);
-  if (third) run.bind(3, *third);
-  if (run.step() != SQLITE_ROW)
-    return sqlite_error(connection.handle(), run.result(), kCannotClear);
-  return run.is_null(0) ? 0 : run.number(0);
+/// The last row of what is swept at a time; 0: there is none.
+Result<std::int64_t> end_of_portion(Connection& connection, Range range) {
+  Run run(connection, Sql::sizes);
+  run.bind(1, range.first - 1).bind(2, range.last).bind(3, kBatch);
+  std::int64_t last = 0;
+  Portion portion;
+  while (!portion.full() && run.step() == SQLITE_ROW) {
+    last = run.number(0);
+    portion.add(run.number(2), (run.number(1) & kFlagApart) != 0);
+  }
+  if (run.result() == SQLITE_ROW || run.result() == SQLITE_DONE) return last;
+  return sqlite_error(connection.handle(), run.result(), kCannotClear);
 }
 
 Result<bool> age_index(Site& site, Deadline deadline) {
@@ -165,8 +168,7 @@ std::optional<Error> LocalStore::sweep(Site& site, Range& range, Deadline deadli
     {
       auto lease = site.pool().lend(deadline);
       if (!lease) return lease.error();
-      const auto last =
-          number_of(**lease, Sql::end_of_batch, {range.first - 1, range.last}, kBatch);
+      const auto last = end_of_portion(**lease, range);
       if (!last) return last.error();
       end = *last;
     }
@@ -259,14 +261,20 @@ Result<std::uint64_t> LocalStore::clear_stale_of(Site& site, std::int64_t functi
 Result<std::uint64_t> LocalStore::remove_rows(Site& site,
                                               const std::vector<SeenRow>& rows,
                                               Deadline deadline) {
-  Removal batch(site, rows.size());
-  for (const SeenRow& one : rows) {
-    if (auto error = batch.add(one, deadline)) return *error;
+  std::uint64_t removed = 0;
+  for (auto row = rows.begin(); row != rows.end();) {
+    Removal batch(site, rows.size());
+    for (Portion portion; row != rows.end() && !portion.full(); ++row) {
+      portion.add(row->size, row->apart);
+      if (auto error = batch.add(*row, deadline)) return *error;
+    }
+    const auto gone = batch.remove(kAllSlots, deadline);
+    if (!gone) return gone.error();
+    removed += static_cast<std::uint64_t>(gone->entries);
+    if (row != rows.end() && is_late(deadline)) return too_late();
   }
-  const auto gone = batch.remove(kAllSlots, deadline);
-  if (!gone) return gone.error();
   if (site.wants_checkpoint()) platform::request_chore(*this);
-  return static_cast<std::uint64_t>(gone->entries);
+  return removed;
 }
 
 }  // namespace cachier::local

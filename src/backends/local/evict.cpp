@@ -2,10 +2,15 @@
 #include "backends/local/store.hpp"
 #include "platform/random.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <new>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace cachier::local {
 namespace {
@@ -128,32 +133,62 @@ Result<bool> LocalStore::evict(Site& site, Bounded& of, const Step& step,
   // Where there are fewer rows than may be looked at, twice round: the first time all
   // may have been asked for.
   std::int64_t looked = 0;
-  for (int rounds = 0; looked < step.rows && rounds < 3 && is_over(needed);) {
+  Portion portion;
+  const auto done = [&] { return !is_over(needed) || portion.full(); };
+  for (int rounds = 0; looked < step.rows && rounds < 3 && !done();) {
     const std::int64_t asked = step.rows - looked;
     const auto rows = walk(site, {of.hand, all.last}, asked, deadline);
     if (!rows) return rows.error();
     for (const SeenRow& row : *rows) {
-      if (!is_over(needed)) break;  // and the hand stays
+      if (done()) break;  // and the hand stays
       ++looked;
       of.hand = row.row + 1;
       const bool spared = !step.pressed || looked <= step.rows / 2;
       if (row.is_entry() && site.table().unmark(row.digest) && spared) continue;
       if (auto error = removal.add(row, deadline)) return *error;
+      portion.add(row.size, row.apart);
       if (row.is_entry()) needed -= Counts::of_entry(row.size);
     }
-    if (static_cast<std::int64_t>(rows->size()) < asked && is_over(needed)) {
+    if (static_cast<std::int64_t>(rows->size()) < asked && !done()) {
       of.hand = all.first;
       ++rounds;
     }
   }
   // Nobody need be told: what is remembered of them is what was stored last.
-  const auto removed = removal.remove(std::nullopt, deadline);
+  std::vector<ValueFile> files;
+  const auto removed = removal.remove(std::nullopt, deadline, files);
   if (!removed) return removed.error();
+  delete_later(site, files);
   counts -= *removed;
   const auto evicted = static_cast<std::uint64_t>(removed->entries);
   tally_.evicted(evicted);
   site.table().evictions().fetch_add(evicted, std::memory_order_relaxed);
   return is_over(beyond(counts, of.bounds, 0));
+}
+
+void LocalStore::delete_later(const Site& site, const std::vector<ValueFile>& files) {
+  if (files.empty()) return;
+  {
+    const std::lock_guard hold(bounding_);
+    doomed_.reserve(doomed_.size() + files.size());
+    for (const ValueFile& file : files)
+      doomed_.push_back(site.value_files().path_of(file));
+  }
+  platform::request_chore(*this);
+}
+
+bool LocalStore::delete_doomed(Deadline deadline) noexcept {
+  for (;;) {
+    std::string path;
+    {
+      const std::lock_guard hold(bounding_);
+      if (doomed_.empty()) return true;
+      path = std::move(doomed_.back());
+      doomed_.pop_back();
+    }
+    ::unlink(path.c_str());
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+  }
 }
 
 }  // namespace cachier::local

@@ -85,9 +85,16 @@ std::optional<Error> Removal::add(const SeenRow& row, Deadline deadline) {
 }
 
 Result<Counts> Removal::remove(std::optional<std::uint64_t> slot, Deadline deadline) {
+  std::vector<ValueFile> files;
+  auto removed = remove(slot, deadline, files);
+  if (removed) site_.value_files().remove(files);
+  return removed;
+}
+
+Result<Counts> Removal::remove(std::optional<std::uint64_t> slot, Deadline deadline,
+                               std::vector<ValueFile>& files) {
   Counts removed;
   if (rows_.empty()) return removed;
-  std::vector<ValueFile> files;
   auto transaction = Transaction::begin(site_, deadline);
   if (!transaction) return transaction.error();
   std::int64_t function = 0;
@@ -119,7 +126,6 @@ Result<Counts> Removal::remove(std::optional<std::uint64_t> slot, Deadline deadl
   }
   if (auto error = settle()) return *error;
   if (auto error = transaction->commit(slot)) return *error;
-  site_.value_files().remove(files);
   return removed;
 }
 

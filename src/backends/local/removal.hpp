@@ -8,6 +8,7 @@
 
 #include "backends/local/store.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -27,6 +28,30 @@ struct SeenRow {
 
   /// Whether it counts for an entry.
   [[nodiscard]] bool is_entry() const noexcept { return live && stored_at != 0; }
+};
+
+/// How much is removed in one transaction, so that others hardly wait: what is in the
+/// database is freed page by page, and files take long to be deleted.
+class Portion {
+ public:
+  static constexpr std::int64_t kBytes = std::int64_t{2} << 20;
+  static constexpr int kFiles = 64;
+
+  /// Another row goes in.
+  void add(std::int64_t size, bool apart) noexcept {
+    if (apart) {
+      ++files_;
+    } else {
+      bytes_ += std::clamp(size, std::int64_t{0}, kBytes);  // a damaged one too
+    }
+  }
+  [[nodiscard]] bool full() const noexcept {
+    return bytes_ >= kBytes || files_ >= kFiles;
+  }
+
+ private:
+  std::int64_t bytes_ = 0;
+  int files_ = 0;
 };
 
 /// Up to so many rows of the range, in the order of their ids.
@@ -63,6 +88,9 @@ class Removal {
   /// `Transaction::commit`. Gives what has been removed: neither tombstones nor what
   /// was cleared before counts.
   Result<Counts> remove(std::optional<std::uint64_t> slot, Deadline deadline);
+  /// The same, but leaves their value files, which it gives in `files`, to the caller.
+  Result<Counts> remove(std::optional<std::uint64_t> slot, Deadline deadline,
+                        std::vector<ValueFile>& files);
 
  private:
   struct One {

@@ -46,8 +46,8 @@ constexpr const char* kStatements[] = {
     "UPDATE functions SET (entries, bytes) = (SELECT coalesce(sum(entries), 0), "
     "coalesce(sum(bytes), 0) FROM functions WHERE id > 0) WHERE id = 0",
     "SELECT entries, bytes FROM functions WHERE id = ?1",
-    "SELECT max(id) FROM "
-    "(SELECT id FROM entries WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3)",
+    "SELECT id, flags, size FROM entries WHERE id > ?1 AND id <= ?2 "
+    "ORDER BY id LIMIT ?3",
     "DELETE FROM entries WHERE id BETWEEN ?1 AND ?2 "
     "AND epoch IS NOT (SELECT epoch FROM functions WHERE id = entries.id >> 44) "
     "RETURNING id, version, flags",

@@ -35,7 +35,7 @@ enum class Sql : std::uint8_t {
   recount,        ///< first and last function: counts their entries
   sum_counts,     ///< the counts of all, anew
   read_counts,    ///< function -> its counts
-  end_of_batch,   ///< after row, last row, how many -> the last row of so many
+  sizes,          ///< after row, last row, how many -> rows, their flags and sizes
   sweep,          ///< first and last row: deletes rows of other epochs -> these
   walk,           ///< after row, last row, how many -> rows' states
   walk_by_age,    ///< function, after epoch, time and row, before which time, how many

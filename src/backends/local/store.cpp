@@ -169,9 +169,10 @@ std::unique_ptr<Watch> LocalStore::watch(const Id& id) noexcept {
 }
 
 void LocalStore::run() noexcept {
+  const Deadline deadline = steady_clock::now() + kUpkeepPatience;
+  if (!delete_doomed(deadline)) platform::request_chore(*this);
   const auto site = sites_.current();
   if (site == nullptr) return;
-  const Deadline deadline = steady_clock::now() + kUpkeepPatience;
   if (const std::int64_t from = sweep_from_.exchange(kNoRow); from != kNoRow) {
     Range rest{from, kAllRows.last};
     try {
@@ -203,6 +204,8 @@ void LocalStore::run() noexcept {
 }
 
 void LocalStore::run_at_exit() noexcept {
+  // What is left then is found by those who look for files that no row names.
+  (void)delete_doomed(steady_clock::now() + kUpkeepPatience);
   if (const auto site = sites_.current())
     run_checkpoint(*site, true, steady_clock::now() + kUpkeepPatience);
 }
@@ -227,6 +230,7 @@ void LocalStore::after_fork_in_child() noexcept {
   opening_.reset_in_child();
   evicting_.reset_in_child();
   bounding_.reset_in_child();
+  doomed_.clear();  // the parent's
   orphaned_ = orphaned_ || !held_over_fork_;
 }
 

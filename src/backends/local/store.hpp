@@ -177,6 +177,12 @@ class LocalStore final : public Store,
   /// The same for all that is bounded. False: nothing is left to be done.
   bool evict_all(Site& site, const Step& step, Deadline deadline);
 
+  /// Leaves it to the housekeeper to delete files whose rows are gone: a big one takes
+  /// longer than a put may wait.
+  void delete_later(const Site& site, const std::vector<ValueFile>& files);
+  /// Deletes those. False: there was no time for all.
+  bool delete_doomed(Deadline deadline) noexcept;
+
   /// Removes value files that no row names, directory by directory (collect.cpp).
   static std::optional<Error> collect(Site& site, Deadline deadline);
 
@@ -191,6 +197,7 @@ class LocalStore final : public Store,
   platform::Lock evicting_;           ///< taken before a transaction
   platform::Lock bounding_;           ///< of what follows; may be taken within one
   std::vector<Bounded> bounded_;      ///< only ever grows
+  std::vector<std::string> doomed_;   ///< paths of files to be deleted
   std::atomic<bool> has_bounds_{false};
   shared::Tally tally_;
   platform::Lock opening_;

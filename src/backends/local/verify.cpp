@@ -209,9 +209,16 @@ class Verification {
       if (!peek_.await_quiet(steady_clock::now() + kPatience))
         return Error(ErrorCode::deadline_exceeded, kCannotVerify,
                      "others were writing without a pause", "try again");
-      platform::pause_for(kRemovalTime);
-      leave_nameless(orphans);
-      if (error) return error;
+      // Of many that are being removed, each time some are gone.
+      for (std::size_t before = 0; before != orphans.size() && !orphans.empty();) {
+        before = orphans.size();
+        platform::pause_for(kRemovalTime);
+        leave_nameless(orphans);
+        if (error) return error;
+        std::erase_if(orphans, [&](const ValueFile& file) {
+          return !platform::identity_of(files_->path_of(file));
+        });
+      }
     }
     for (const ValueFile& file : orphans) {
       const std::string path = files_->path_of(file);

@@ -1,41 +1,13 @@
+#include "counted_sql.hpp"
 #include "local_fixture.hpp"
 
 #include <sqlite3.h>
 
 #include <cstdint>
 #include <string>
-#include <utility>
 
 namespace cachier::test {
 namespace {
-
-/// Steps of SQLite's machine in this thread, of every connection that was opened since
-/// this was made.
-class CountedSteps {
- public:
-  CountedSteps() { sqlite3_auto_extension(entry()); }
-  ~CountedSteps() { sqlite3_cancel_auto_extension(entry()); }
-  CountedSteps(const CountedSteps&) = delete;
-  CountedSteps& operator=(const CountedSteps&) = delete;
-
-  /// Those since the last time.
-  static std::int64_t take() { return std::exchange(steps_, 0); }
-
- private:
-  static int on_end(unsigned /*kind*/, void* /*unused*/, void* statement,
-                    void* /*time*/) {
-    steps_ += sqlite3_stmt_status(static_cast<sqlite3_stmt*>(statement),
-                                  SQLITE_STMTSTATUS_VM_STEP, 1);
-    return 0;
-  }
-  static int on_open(sqlite3* connection, char** /*error*/, const void* /*api*/) {
-    return sqlite3_trace_v2(connection, SQLITE_TRACE_PROFILE, &on_end, nullptr);
-  }
-  static void (*entry())() { return reinterpret_cast<void (*)()>(&on_open); }
-
-  static thread_local std::int64_t steps_;
-};
-thread_local std::int64_t CountedSteps::steps_ = 0;
 
 class CleanupTest : public LocalStoreTest {
  protected:
@@ -89,7 +61,7 @@ class CleanupTest : public LocalStoreTest {
 };
 
 TEST_F(CleanupTest, CostsWhatItRemovesAndNotWhatIsThere) {
-  const CountedSteps counted;
+  const CountedSql counted;
   make_index();
   const auto steps_beside = [&](int others) {
     const std::string name = std::to_string(others);
@@ -97,9 +69,9 @@ TEST_F(CleanupTest, CostsWhatItRemovesAndNotWhatIsThere) {
     const Time then = now() + Duration(1);
     fill("young" + name, others);
     fill("elsewhere" + name, others, Function::intern("cachier:test:g"));
-    CountedSteps::take();
+    CountedSql::take_steps();
     EXPECT_EQ(remove_older(then), 10U);
-    const std::int64_t steps = CountedSteps::take();
+    const std::int64_t steps = CountedSql::take_steps();
     remove_older(now() + Duration(1));
     return steps;
   };
@@ -110,13 +82,13 @@ TEST_F(CleanupTest, CostsWhatItRemovesAndNotWhatIsThere) {
 }
 
 TEST_F(CleanupTest, WhereNothingIsStaleNothingIsLookedAt) {
-  const CountedSteps counted;
+  const CountedSql counted;
   make_index();
   const Time then = now();
   fill("k", 3'000);
-  CountedSteps::take();
+  CountedSql::take_steps();
   EXPECT_EQ(remove_older(then, nullptr), 0U);
-  EXPECT_LT(CountedSteps::take(), 1'000);
+  EXPECT_LT(CountedSql::take_steps(), 1'000);
 }
 
 TEST_F(CleanupTest, WithFewEntriesThereIsNoIndexToPayFor) {
