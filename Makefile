@@ -79,8 +79,8 @@ lint: build ## Formats, includes, clang-tidy, ruff, shellcheck
 	@scripts/lint.sh
 
 .PHONY: type-check
-type-check: build ## mypy --strict
-	@$(PY) -m mypy --strict python/cachier
+type-check: build ## mypy --strict, stubs against the module, pyright as users run it
+	@scripts/type_check.sh
 
 .PHONY: asan
 asan: setup ## Every test under AddressSanitizer and UndefinedBehaviorSanitizer

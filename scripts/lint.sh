@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that reads the code without running it. Runs all of it, then fails if any
-# part did. Needs a configured build/dev.
+# part did. Needs a built build/dev.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -29,10 +29,17 @@ spelling_of_scripts() {
   shellcheck "${scripts[@]}"
 }
 
+docstrings() {
+  local bin
+  bin=$(scripts/lint_venv.sh) &&
+    PYTHONPATH=$PWD/build/dev/python "$bin/python" scripts/check_docstrings.py
+}
+
 part format scripts/format.sh --check
 part includes "$python" scripts/check_includes.py
 part shellcheck spelling_of_scripts
 part ruff build/venv/bin/ruff check --quiet .
+part docstrings docstrings
 part headers headers
 part clang-tidy "$python" scripts/tidy.py build/dev
 

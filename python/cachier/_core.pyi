@@ -1,8 +1,11 @@
 """The engine of cachier, as Python sees it."""
 
 import os
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from inspect import Signature
+from types import CodeType
 from typing import (
     Any,
     Concatenate,
@@ -132,6 +135,8 @@ class BoundCachedFunction(_Calls[_P, _R_co]):
     def __func__(self) -> CachedFunction[..., _R_co]: ...
     @property
     def __self__(self) -> object: ...
+    @property
+    def __signature__(self) -> Signature: ...
 
 @final
 class CachedFunction(_Calls[_P, _R_co]):
@@ -159,6 +164,14 @@ class CachedFunction(_Calls[_P, _R_co]):
         max_entries: int | None,
         max_bytes: int | None,
     ) -> CachedFunction[_P, _R_co]: ...
+    @property
+    def __code__(self) -> CodeType: ...
+    @property
+    def __defaults__(self) -> tuple[Any, ...] | None: ...
+    @property
+    def __kwdefaults__(self) -> dict[str, Any] | None: ...
+    def __copy__(self) -> CachedFunction[_P, _R_co]: ...
+    def __deepcopy__(self, memo: object, /) -> CachedFunction[_P, _R_co]: ...
     @overload
     def __get__(self, instance: None, owner: type, /) -> CachedFunction[_P, _R_co]: ...
     @overload
@@ -203,7 +216,8 @@ class Steps:
 
 @final
 class FileBuffer:
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def open_store(
     backend: str,

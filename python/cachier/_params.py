@@ -20,6 +20,40 @@ class Params:
     ``hash_func``, ``mongetter``, ``pickle_reload``, ``separate_files``,
     ``entry_size_limit`` and ``allow_non_static_methods`` are read when a decorator is
     applied, the others at every call.
+
+    Parameters
+    ----------
+    caching_enabled : bool
+        Whether calls are answered from stores.
+    hash_func : callable or None
+        Makes the key of a call.
+    backend : str
+        Where results are stored.
+    mongetter : callable or None
+        Gives a MongoDB collection.
+    stale_after : datetime.timedelta
+        How old a result may be.
+    next_time : bool
+        Hand out what is too old, and compute anew in the background.
+    cache_dir : str or path-like
+        The directory of the local store.
+    pickle_reload : bool
+        Whether each call asks the store, or the process answers from what it has read.
+    separate_files : bool
+        Keep one file an entry.
+    wait_for_calc_timeout : float
+        Seconds to wait for another's computation; 0: as long as it takes.
+    allow_none : bool
+        Whether None is stored.
+    cleanup_stale : bool
+        Remove what is too old, in the background.
+    cleanup_interval : datetime.timedelta
+        How often that is done at most.
+    entry_size_limit : int, str or None
+        What is larger is not stored.
+    allow_non_static_methods : bool
+        Whether methods may be decorated.
+
     """
 
     caching_enabled: bool = True
@@ -56,7 +90,24 @@ Params.__module__ = "cachier.config"
 
 @dataclasses.dataclass
 class CacheEntry:
-    """One stored result, as programs that speak of entries know it."""
+    """One stored result, as programs that speak of entries know it.
+
+    Parameters
+    ----------
+    value : Any
+        The result.
+    time : datetime.datetime
+        When it was stored.
+    stale : bool
+        Whether it is to be computed anew.
+    _processing : bool
+        Whether it is being computed.
+    _condition : Any
+        Not used.
+    _completed : bool
+        Whether it has been computed.
+
+    """
 
     value: Any
     time: datetime.datetime

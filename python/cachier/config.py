@@ -135,13 +135,27 @@ def _warn_of_old_name(old: str, new: Callable[..., Any]) -> None:
 
 
 def get_default_params() -> Params:
-    """Give the global parameters (old name of ``get_global_params``)."""
+    """Give the global parameters (old name of ``get_global_params``).
+
+    Returns
+    -------
+    Params
+        The object itself, not a copy.
+
+    """
     _warn_of_old_name("get_default_params", get_global_params)
     return get_global_params()
 
 
 def set_default_params(**params: Any) -> None:
-    """Set global parameters (old name of ``set_global_params``)."""
+    """Set global parameters (old name of ``set_global_params``).
+
+    Parameters
+    ----------
+    **params : Any
+        Fields of ``Params``.
+
+    """
     _warn_of_old_name("set_default_params", set_global_params)
     set_global_params(**params)
 

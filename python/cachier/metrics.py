@@ -27,7 +27,34 @@ _SLICES = 1440
 
 @dataclasses.dataclass(frozen=True)
 class MetricSnapshot:
-    """The metrics of a function at one moment."""
+    """The metrics of a function at one moment.
+
+    Parameters
+    ----------
+    hits : int
+        Calls that were answered from the store.
+    misses : int
+        Calls that found nothing fresh.
+    hit_rate : float
+        Hits of a hundred calls.
+    total_calls : int
+        Hits and misses.
+    avg_latency_ms : float
+        What a call took on the average, in milliseconds, runs of the function included.
+    stale_hits : int
+        Calls that found an entry too old.
+    recalculations : int
+        Runs of the function for its result.
+    wait_timeouts : int
+        Calls that gave up waiting for another's computation.
+    entry_count : int
+        Entries in the store.
+    total_size_bytes : int
+        How large they are together.
+    size_limit_rejections : int
+        Results that were too large to be stored.
+
+    """
 
     hits: int = 0
     misses: int = 0
@@ -110,7 +137,14 @@ class CacheMetrics:
         self._count("size_limit_rejections")
 
     def record_latency(self, seconds: float) -> None:
-        """Count how long a call took, the function's run included."""
+        """Count how long a call took, the function's run included.
+
+        Parameters
+        ----------
+        seconds : float
+            How long that was.
+
+        """
         if not self._is_sampled():
             return
         number = int(time.monotonic() / self._slice)
@@ -124,7 +158,16 @@ class CacheMetrics:
                 self._slices.append((number, seconds, 1))
 
     def update_size_metrics(self, entry_count: int, total_size_bytes: int) -> None:
-        """Set how many entries there are, and how large they are together."""
+        """Set how many entries there are, and how large they are together.
+
+        Parameters
+        ----------
+        entry_count : int
+            How many there are.
+        total_size_bytes : int
+            How large they are together.
+
+        """
         with self._lock:
             self._sizes = (entry_count, total_size_bytes)
 
@@ -147,6 +190,11 @@ class CacheMetrics:
         ----------
         window : datetime.timedelta
             Averages only latencies of this last while; None or zero: all.
+
+        Returns
+        -------
+        MetricSnapshot
+            The counts, which do not change any more.
 
         """
         self._update_sizes()

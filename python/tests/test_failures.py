@@ -333,7 +333,9 @@ class TestADamagedDatabase:
             if pid[0] == 0:
                 os._exit(1 if caught else 0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid[0], 0)[1]) == 0
-        assert len(caught) == 1
+        # From 3.12 on, Python has something to say of forks beside threads.
+        said = [one for one in caught if one.category is cachier.CachierWarning]
+        assert len(said) == 1
 
 
 def test_a_value_that_cannot_be_read_is_a_miss(cache_dir, recorded, caplog):
