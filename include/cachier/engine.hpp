@@ -32,6 +32,9 @@ struct Policy {
       std::numeric_limits<std::uint64_t>::max();  ///< bytes of a value
   Duration operation_timeout =
       std::chrono::seconds(5);  ///< deadline of each verb of the store
+  /// Where claims end by time (`Capabilities::leases`): after this, unless they are
+  /// renewed, which threads of the engine do every third of it while the function runs.
+  Duration lease = std::chrono::seconds(10);
   bool next_time = false;      ///< hand out what is stale, refresh it in the background
   bool allow_none = false;     ///< a stored empty answer counts
   bool skip = false;           ///< neither read nor write (also: caching is off)
@@ -136,8 +139,8 @@ class CACHIER_API Work {
   /// Told of each step, in order.
   virtual void on(Step step) noexcept { (void)step; }
 
-  /// Told of a failure of the store that the call gets over: it computes, or does not
-  /// store.
+  /// Told of a failure of the store that the call gets over: it computes, does not
+  /// store, or held its claim unrenewed.
   virtual void store_failed(const Error& error) noexcept { (void)error; }
 
   /// Told once, in a wait of more than 5 s, which process is computing (0: not known).

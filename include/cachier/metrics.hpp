@@ -26,6 +26,8 @@ struct Counters {
       0};  ///< sound, but of a codec this caller cannot read
   std::atomic<std::uint64_t> lost_claims{
       0};  ///< results not stored: cleared or overtaken
+  std::atomic<std::uint64_t> lost_leases{
+      0};  ///< claims that were over before their function had ended
   std::atomic<std::uint64_t> store_errors{0};  ///< the store failed; the call computed
 };
 

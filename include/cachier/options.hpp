@@ -79,9 +79,10 @@ CACHIER_API extern std::atomic<bool> caching_disabled;
   return !detail::caching_disabled.load(std::memory_order_relaxed);
 }
 
-/// Waits for the refreshes that are running in the background. Call it before `main`
-/// returns where `next_time` is used; later calls of cached functions work, but refresh
-/// nothing.
+/// Waits for the refreshes that are running in the background, and ends the threads of
+/// the engine. Call it before `main` returns where `next_time` is used; later calls of
+/// cached functions work, but refresh nothing, and claims that end by time are not
+/// renewed.
 CACHIER_API void shutdown() noexcept;
 
 }  // namespace cachier

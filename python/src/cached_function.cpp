@@ -353,12 +353,13 @@ PyObject* get_counters(PyObject* self, void*) {
     return static_cast<unsigned long long>(counter.load(std::memory_order_relaxed));
   };
   return Py_BuildValue(
-      "{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "hits", read(counters.hits),
-      "misses", read(counters.misses), "stale_hits", read(counters.stale_hits),
-      "recalculations", read(counters.recalculations), "waits", read(counters.waits),
-      "wait_timeouts", read(counters.wait_timeouts), "size_rejections",
-      read(counters.size_rejections), "damaged", read(counters.damaged), "unreadable",
-      read(counters.unreadable), "lost_claims", read(counters.lost_claims),
+      "{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "hits",
+      read(counters.hits), "misses", read(counters.misses), "stale_hits",
+      read(counters.stale_hits), "recalculations", read(counters.recalculations),
+      "waits", read(counters.waits), "wait_timeouts", read(counters.wait_timeouts),
+      "size_rejections", read(counters.size_rejections), "damaged",
+      read(counters.damaged), "unreadable", read(counters.unreadable), "lost_claims",
+      read(counters.lost_claims), "lost_leases", read(counters.lost_leases),
       "store_errors", read(counters.store_errors), "run_time", read(counters.run_time));
 }
 

@@ -13,7 +13,7 @@ namespace cachier::python {
 
 /// The same store, without the GIL in each of its verbs and in each wait. For stores
 /// that keep bytes; called with the GIL held, which is taken again before a verb
-/// returns.
+/// returns, but for renewals: they come from threads of the engine, which have no GIL.
 class WithoutGil final : public Store {
  public:
   explicit WithoutGil(std::shared_ptr<Store> store) noexcept
@@ -28,6 +28,7 @@ class WithoutGil final : public Store {
   }
   Result<Version> commit(const Id& id, const Change& change,
                          Deadline deadline) noexcept override {
+    if (change.kind == Change::Kind::renew) return store_->commit(id, change, deadline);
     const WithGilReleased released;
     return store_->commit(id, change, deadline);
   }

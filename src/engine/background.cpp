@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/renewal.hpp"
 #include "platform/fork.hpp"
 
 namespace cachier {
@@ -111,6 +112,9 @@ bool run_in_background(std::unique_ptr<Job> job) noexcept {
 
 }  // namespace engine
 
-void shutdown() noexcept { engine::Pool::of_process().close(); }
+void shutdown() noexcept {
+  engine::Pool::of_process().close();
+  engine::end_renewals();  // they were renewed until now
+}
 
 }  // namespace cachier

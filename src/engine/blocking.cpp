@@ -77,16 +77,14 @@ Ended call(const std::shared_ptr<Store>& store, const Id& id, const Policy& poli
   Counters& counted = counters != nullptr ? *counters : nobodys_counters();
   constexpr auto kAny = std::numeric_limits<std::uint64_t>::max();
   if (recall(*store, id, policy, work, counted, kAny)) return {};
-  return run(Course(store, id, policy, work, counted, Call<>(wants_of(policy)), false),
-             work);
+  return run(Course(store, id, policy, work, counted), work);
 }
 
 Ended run_refresh(std::unique_ptr<Refresh> ticket, Work& work) noexcept {
   auto& granted = static_cast<GrantedRefresh&>(*ticket);
-  granted.use();
   const Id id = granted.id();
   return run(Course(granted.store(), id, granted.policy(), work, granted.counters(),
-                    Call<>::of_refresh(granted.token()), true),
+                    granted.token(), granted.use()),
              work);
 }
 

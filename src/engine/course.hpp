@@ -15,6 +15,8 @@
 
 #include "engine/call.hpp"
 #include "engine/flights.hpp"
+#include "engine/owned_id.hpp"
+#include "engine/renewal.hpp"
 #include "platform/clock.hpp"
 #include "platform/fork.hpp"
 
@@ -45,23 +47,6 @@ inline void count(std::atomic<std::uint64_t>& counter) noexcept {
 /// Where calls count that nobody counts.
 [[nodiscard]] Counters& nobodys_counters() noexcept;
 
-/// An `Id` that owns its bytes, for what outlives the call.
-struct OwnedId {
-  explicit OwnedId(const Id& id)
-      : function(id.function),
-        digest(id.digest),
-        key(as_text(id.key)),
-        hashed(id.hashed) {}
-  [[nodiscard]] Id view() const noexcept {
-    return {function, digest, as_bytes(key), hashed};
-  }
-
-  const Function* function;
-  Digest digest;
-  std::string key;
-  bool hashed;
-};
-
 [[nodiscard]] inline Change release_of(const Token& token,
                                        Outcome outcome = Outcome::none) noexcept {
   Change change;
@@ -74,15 +59,18 @@ struct OwnedId {
 class GrantedRefresh final : public Refresh {
  public:
   GrantedRefresh(std::shared_ptr<Store> store, const Id& id, const Policy& policy,
-                 const Token& token, Counters& counters)
+                 const Token& token, std::unique_ptr<Renewal> renewal,
+                 Counters& counters)
       : store_(std::move(store)),
         id_(id),
         policy_(policy),
         token_(token),
+        renewal_(std::move(renewal)),
         counters_(&counters),
         fork_count_(platform::fork_count()) {}
 
   ~GrantedRefresh() override {
+    renewal_ = nullptr;
     if (!used_ && platform::fork_count() == fork_count_) {
       (void)store_->commit(id_.view(), release_of(token_),
                            SteadyClock::now() + policy_.operation_timeout);
@@ -91,8 +79,11 @@ class GrantedRefresh final : public Refresh {
   GrantedRefresh(const GrantedRefresh&) = delete;
   GrantedRefresh& operator=(const GrantedRefresh&) = delete;
 
-  /// From now on the claim is the runner's to give back.
-  void use() noexcept { used_ = true; }
+  /// From now on the claim is the runner's, to keep and to give back.
+  [[nodiscard]] std::unique_ptr<Renewal> use() noexcept {
+    used_ = true;
+    return std::move(renewal_);
+  }
   [[nodiscard]] const std::shared_ptr<Store>& store() const noexcept { return store_; }
   [[nodiscard]] Id id() const noexcept { return id_.view(); }
   [[nodiscard]] const Policy& policy() const noexcept { return policy_; }
@@ -104,6 +95,7 @@ class GrantedRefresh final : public Refresh {
   OwnedId id_;
   Policy policy_;
   Token token_;
+  std::unique_ptr<Renewal> renewal_;
   Counters* counters_;
   std::uint64_t fork_count_;
   bool used_ = false;
@@ -123,16 +115,16 @@ class Course {
   using Next = Steps::Next;
 
   Course(const std::shared_ptr<Store>& store, const Id& id, const Policy& policy,
-         Work& work, Counters& counters, Call<> machine, bool refresh) noexcept
-      : store_(store),
-        id_(id),
-        policy_(policy),
-        work_(work),
-        counters_(counters),
-        machine_(machine),
-        refresh_(refresh),
-        fork_count_(platform::fork_count()),
-        next_(machine_.start()) {}
+         Work& work, Counters& counters) noexcept
+      : Course(store, id, policy, work, counters, Call<>(wants_of(policy)), nullptr) {}
+  /// Of a refresh that holds the claim of `token`.
+  Course(const std::shared_ptr<Store>& store, const Id& id, const Policy& policy,
+         Work& work, Counters& counters, const Token& token,
+         std::unique_ptr<Renewal> renewal) noexcept
+      : Course(store, id, policy, work, counters, Call<>::of_refresh(token),
+               std::move(renewal)) {
+    refresh_ = true;
+  }
 
   Course(const Course&) = delete;
   Course& operator=(const Course&) = delete;
@@ -165,7 +157,8 @@ class Course {
   void act() {
     while (next() == Next::store) {
       if (next_ == Do::look) {
-        looked(store_->look(id_, ask(), soon()));
+        const Deadline deadline = begin_look();
+        looked(store_->look(id_, ask(), deadline));
       } else if (const auto change = begin_commit()) {
         committed(store_->commit(id_, *change, soon()));
       }
@@ -176,7 +169,7 @@ class Course {
   /// next, if anything; then `looked` or `committed`.
   [[nodiscard]] std::optional<Operation> begin() {
     while (next() == Next::store) {
-      if (next_ == Do::look) return Operation{ask(), soon()};
+      if (next_ == Do::look) return Operation{ask(), begin_look()};
       if (auto change = begin_commit()) return Operation{std::move(*change), soon()};
     }
     return std::nullopt;
@@ -319,6 +312,7 @@ class Course {
     ask.max_age = policy_.max_age;
     ask.allow_none = policy_.allow_none;
     ask.claim = machine_.wants_claim();
+    ask.lease = policy_.lease;
     ask.unreadable = unreadable_;
     return ask;
   }
@@ -326,6 +320,10 @@ class Course {
     return platform::fork_count() != fork_count_;
   }
 
+  [[nodiscard]] Deadline begin_look() noexcept {
+    looked_at_ = SteadyClock::now();
+    return looked_at_ + policy_.operation_timeout;
+  }
   Do end_look(Result<Look>&& answer) {
     if (!answer) {
       const bool refused = answer.error() == ErrorCode::refused;
@@ -340,7 +338,11 @@ class Course {
     }
     look_ = std::move(*answer);
     if (look_.damaged) count(counters_.damaged);
-    return machine_.looked(look_);
+    const Do next = machine_.looked(look_);
+    if (machine_.claimed()) {
+      renewal_ = Renewal::of(store_, id_, machine_.token(), policy_, looked_at_);
+    }
+    return next;
   }
 
   // The order matters: attention first, then the look that the machine asks for next,
@@ -390,6 +392,7 @@ class Course {
 
   [[nodiscard]] std::optional<Change> begin_put() {
     Result<Value> value = work_.encode(policy_.size_limit);
+    stop_renewing();
     if (!value) {
       if (value.error() == ErrorCode::too_large) {
         count(counters_.size_rejections);
@@ -427,9 +430,22 @@ class Course {
         *frame_, {work_.share(), machine_.token().basis, &work_.shared_type()});
   }
 
+  // What is under way now ends the claim. What went wrong with keeping it is told here,
+  // by the thread whose call it is.
+  void stop_renewing() {
+    if (!renewal_) return;
+    const Renewal::Report report = renewal_->end();
+    renewal_ = nullptr;
+    if (report.lost) count(counters_.lost_leases);
+    if (report.failures == 0) return;
+    counters_.store_errors.fetch_add(report.failures, std::memory_order_relaxed);
+    work_.store_failed(*report.error);
+  }
+
   // What is handed over must be there before the claim is free: whoever then finds it
   // free has either been handed the result or came later.
   [[nodiscard]] Change begin_release() {
+    stop_renewing();
     hand_over();
     return release_of(machine_.token(), machine_.outcome());
   }
@@ -444,6 +460,7 @@ class Course {
   [[nodiscard]] std::optional<Change> begin_give_back() {
     stop_waiting();
     if (!holds_claim()) return std::nullopt;
+    stop_renewing();
     next_ = machine_.interrupted();
     return release_of(machine_.token());
   }
@@ -470,10 +487,23 @@ class Course {
       count(counters_.recalculations);
       // Not started, the ticket gives the claim back as it is destroyed.
       (void)work_.start_refresh(std::make_unique<GrantedRefresh>(
-          store_, id_, policy_, machine_.token(), counters_));
+          store_, id_, policy_, machine_.token(), std::move(renewal_), counters_));
     }
     return true;
   }
+
+  Course(const std::shared_ptr<Store>& store, const Id& id, const Policy& policy,
+         Work& work, Counters& counters, Call<> machine,
+         std::unique_ptr<Renewal> renewal) noexcept
+      : store_(store),
+        id_(id),
+        policy_(policy),
+        work_(work),
+        counters_(counters),
+        machine_(machine),
+        fork_count_(platform::fork_count()),
+        next_(machine_.start()),
+        renewal_(std::move(renewal)) {}
 
   const std::shared_ptr<Store>& store_;
   const Id& id_;
@@ -481,7 +511,7 @@ class Course {
   Work& work_;
   Counters& counters_;
   Call<> machine_;
-  bool refresh_;  ///< its caller has been answered and counted
+  bool refresh_ = false;  ///< its caller has been answered and counted
   std::uint64_t fork_count_;
 
   Do next_;
@@ -493,6 +523,8 @@ class Course {
   std::shared_ptr<const void> handed_;
   std::shared_ptr<const Frame> enclosing_;
   std::shared_ptr<const Frame> frame_;
+  std::unique_ptr<Renewal> renewal_;  ///< of the claim, where it would end by time
+  SteadyClock::time_point looked_at_;
   std::unique_ptr<Flights::Attention> attention_;
   std::shared_ptr<Watch> watch_;
   std::optional<SteadyClock::time_point> waits_since_;

@@ -22,10 +22,13 @@ struct Kept {
 class StepsOfCourse final : public Steps {
  public:
   StepsOfCourse(const std::shared_ptr<Store>& store, const Id& id, const Policy& policy,
-                Work& work, Counters& counters, Call<> machine, bool refresh)
+                Work& work, Counters& counters)
       : kept_{store, OwnedId(id), policy},
-        course_(kept_.store, kept_.id, kept_.policy, work, counters, machine, refresh) {
-  }
+        course_(kept_.store, kept_.id, kept_.policy, work, counters) {}
+  StepsOfCourse(GrantedRefresh& granted, Work& work)
+      : kept_{granted.store(), OwnedId(granted.id()), granted.policy()},
+        course_(kept_.store, kept_.id, kept_.policy, work, granted.counters(),
+                granted.token(), granted.use()) {}
 
   [[nodiscard]] Next next() const noexcept override { return course_.next(); }
   bool recall(std::uint64_t most_bytes) override { return course_.recall(most_bytes); }
@@ -62,17 +65,11 @@ class StepsOfCourse final : public Steps {
 std::unique_ptr<Steps> Steps::of_call(const std::shared_ptr<Store>& store, const Id& id,
                                       const Policy& policy, Work& work,
                                       Counters& counters) {
-  return std::make_unique<StepsOfCourse>(store, id, policy, work, counters,
-                                         Call<>(wants_of(policy)), false);
+  return std::make_unique<StepsOfCourse>(store, id, policy, work, counters);
 }
 
 std::unique_ptr<Steps> Steps::of_refresh(std::unique_ptr<Refresh> ticket, Work& work) {
-  auto& granted = static_cast<GrantedRefresh&>(*ticket);
-  auto steps = std::make_unique<StepsOfCourse>(
-      granted.store(), granted.id(), granted.policy(), work, granted.counters(),
-      Call<>::of_refresh(granted.token()), true);
-  granted.use();
-  return steps;
+  return std::make_unique<StepsOfCourse>(static_cast<GrantedRefresh&>(*ticket), work);
 }
 
 }  // namespace cachier::engine

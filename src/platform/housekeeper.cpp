@@ -3,9 +3,7 @@
 #include "platform/fork.hpp"
 #include "platform/futex.hpp"
 #include "platform/lock.hpp"
-
-#include <pthread.h>
-#include <signal.h>
+#include "platform/thread.hpp"
 
 #include <algorithm>
 #include <mutex>
@@ -53,7 +51,7 @@ class Housekeeper {
       requests_.fetch_add(1);
       futex_wake_one(requests_, Reach::process);
     }
-    if (join) ::pthread_join(thread_, nullptr);
+    if (join) thread_.join();
     for (const auto& chore : known()) chore->run_at_exit();
   }
 
@@ -72,26 +70,12 @@ class Housekeeper {
   }
 
   bool start() noexcept {
-    sigset_t all, before;
-    ::sigfillset(&all);
-    // A fault of the thread's own ends the process where it is blocked, past any
-    // handler; that of `sigbus.hpp` is there for this thread too.
-    for (const int fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS})
-      ::sigdelset(&all, fault);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int answer = ::pthread_create(
-        &thread_, nullptr,
-        [](void* self) -> void* {
-          static_cast<Housekeeper*>(self)->work();
-          return nullptr;
-        },
+    return thread_.start(
+        "cachier-upkeep", [](void* self) { static_cast<Housekeeper*>(self)->work(); },
         this);
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return answer == 0;
   }
 
   void work() noexcept {
-    ::pthread_setname_np(::pthread_self(), "cachier-upkeep");
     for (;;) {
       const std::uint32_t seen = requests_.load();
       for (const auto& chore : known()) {
@@ -120,7 +104,7 @@ class Housekeeper {
   Lock lock_;
   std::vector<std::weak_ptr<Chore>> chores_;
   std::atomic<std::uint32_t> requests_{0};
-  pthread_t thread_{};
+  Thread thread_;
   bool running_ = false;
   bool closed_ = false;
 };
