@@ -199,6 +199,9 @@ class Steps:
     def give_back(self) -> None: ...
     def refresh(self) -> Steps | None: ...
 
+class UndoneError(Exception):
+    args: tuple[Any]  # Steps, or None
+
 @final
 class FileBuffer:
     def __buffer__(self, flags: int, /) -> memoryview: ...
