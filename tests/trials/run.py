@@ -29,6 +29,7 @@ from collections.abc import Callable
 import clocks
 import damage
 import lives
+import loops
 import losses
 import powercut
 import together
@@ -46,6 +47,7 @@ TRIALS: dict[Trial, tuple[str, ...]] = {
     together.woken: ("python", "cpp"),
     together.unstorable: ("python", "cpp"),
     together.throws: ("python", "cpp"),
+    loops.callbacks: ("python",),
     losses.bounds: ("python",),
     losses.inserts: ("python", "cpp", "both"),
     losses.writers_killed: ("python", "cpp"),
