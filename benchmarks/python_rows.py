@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import pathlib
 import pickle
@@ -20,73 +19,20 @@ import subprocess
 import sys
 import tempfile
 import time
-import timeit
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cachetools
 import diskcache
+import dogpile.cache
 import joblib
 import numpy as np
+import pandas as pd
+from report import ROUNDS, Report, Work, spin
 
 from cachier import cachier
 
-ROUNDS = 9
 STEP = 7_919  # a prime: walks through the entries in no order that caches foresee
-Work = Callable[[], Any]
-
-
-class Report:
-    """Rows of results.
-
-    Parameters
-    ----------
-    path : str
-        The file they are appended to.
-    wanted : str
-        Part of the names of the rows to measure.
-    """
-
-    def __init__(self, path: str, wanted: str) -> None:
-        self._file = pathlib.Path(path).open("a", encoding="ascii")  # noqa: SIM115
-        self._wanted = wanted
-
-    def wants(self, name: str) -> bool:
-        """Say whether this row is to be measured."""
-        return self._wanted in name
-
-    def compare(
-        self, name: str, ours: Work, against: str, theirs: Work, reach: float, n: int
-    ) -> None:
-        """Measure both in turn, `n` calls a round, and write the row."""
-        if not self.wants(name):
-            return
-        timers = timeit.Timer(ours), timeit.Timer(theirs)
-        times: tuple[list[float], list[float]] = ([], [])
-        for timer in timers:
-            timer.timeit(max(n // 10, 1))
-        for _ in range(ROUNDS):
-            for timer, measured in zip(timers, times, strict=True):
-                measured.append(timer.timeit(n) / n)
-        ours_took, theirs_took = map(statistics.median, times)
-        self.write(name, ours_took, against, theirs_took, reach)
-
-    def write(
-        self, name: str, ours: float, against: str, theirs: float, reach: float
-    ) -> None:
-        """Write a row."""
-        ratio = ours / theirs
-        row = {
-            "name": name,
-            "ours": float(f"{ours:.4g}"),
-            "against": against,
-            "theirs": float(f"{theirs:.4g}"),
-            "ratio": float(f"{ratio:.4g}"),
-            "reach": reach,
-            "ok": ratio <= reach,
-        }
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
 
 
 def plain(x: int) -> dict[str, int]:
@@ -108,7 +54,9 @@ def memory_rows(report: Report) -> None:
     ours = cachier(backend="memory")(plain)
     lru = functools.lru_cache(maxsize=None)(plain)
     tools = cachetools.cached(cachetools.LRUCache(1000))(plain)
-    for function in (ours, lru, tools):
+    region = dogpile.cache.make_region().configure("dogpile.cache.memory")
+    in_region = region.cache_on_arguments()(plain)
+    for function in (ours, lru, tools, in_region):
         function(1)
 
     # Called as users call it: from code, not through a lambda.
@@ -131,23 +79,30 @@ def memory_rows(report: Report) -> None:
         for _ in range(100):
             holder.ours(1)
 
-    report.compare("python_memory_hit", loop(ours), "lru_cache", loop(lru), 3, 2000)
-    report.compare(
-        "python_memory_hit_rival", loop(ours), "cachetools", loop(tools), 1, 300
-    )
-    report.compare(
-        "python_memory_keyword", keywords, "ours, by position", loop(ours), 1.5, 1000
-    )
-    report.compare(
-        "python_memory_method", method, "ours, by position", loop(ours), 1.5, 1000
-    )
+    hits: list[tuple[str, Work, str, Work, float, int]] = [
+        ("", loop(ours), "lru_cache", loop(lru), 3, 2000),
+        ("_rival", loop(ours), "cachetools", loop(tools), 1, 300),
+        ("_rival_dogpile", loop(ours), "dogpile.cache", loop(in_region), 1, 30),
+    ]
+    for name, one, against, other, reach, n in hits:
+        report.compare(f"python_memory_hit{name}", one, against, other, reach, n, 100)
+    for name, one in (("keyword", keywords), ("method", method)):
+        report.compare(
+            f"python_memory_{name}",
+            one,
+            "ours, by position",
+            loop(ours),
+            1.5,
+            1000,
+            100,
+        )
     numbers = iter(range(10**9))
     fresh = cachier(backend="memory")(lambda x: x)
     report.compare(
         "python_memory_first_call",
         lambda: fresh(next(numbers)),
         "2 us",
-        lambda: _spin(2e-6),
+        lambda: spin(2e-6),
         1,
         5000,
     )
@@ -164,10 +119,56 @@ def memory_rows(report: Report) -> None:
     )
 
 
-def _spin(seconds: float) -> None:
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
+def thread_row(report: Report) -> None:
+    """Hits from 8 threads, in all, beside as many from one."""
+    if not report.wants("python_memory_hit_8_threads"):
+        return
+    ours = cachier(backend="memory")(plain)
+    ours(1)
+    each, threads = 50_000, 8
+
+    def hits(count: int = each) -> None:
+        f = ours
+        for _ in range(count):
+            f(1)
+
+    with ThreadPoolExecutor(threads) as pool:
+
+        def together() -> None:
+            for done in [pool.submit(hits) for _ in range(threads)]:
+                done.result()
+
+        report.compare(
+            "python_memory_hit_8_threads",
+            together,
+            "ours, one thread",
+            lambda: hits(each * threads),
+            1,
+            1,
+            each * threads,
+        )
+
+
+def frame_row(report: Report) -> None:
+    """A hit whose argument is a table of 10 MB."""
+    if not report.wants("python_key_of_10MB_frame"):
+        return
+    rng = np.random.default_rng(1)
+    rows = 125_000
+    frame = pd.DataFrame(
+        {f"c{n}": rng.random(rows) for n in range(8)}
+        | {"n": rng.integers(0, 1000, rows), "t": rng.integers(0, 9, rows)}
+    )
+    ours = cachier(backend="memory")(lambda table: len(table))
+    ours(frame)
+    report.compare(
+        "python_key_of_10MB_frame",
+        lambda: ours(frame),
+        "joblib.hash",
+        lambda: joblib.hash(frame),
+        1,
+        5,
+    )
 
 
 def local_rows(report: Report, scratch: pathlib.Path) -> None:
@@ -219,7 +220,7 @@ def local_rows(report: Report, scratch: pathlib.Path) -> None:
         "python_local_first_call",
         lambda: number(next(one) + 10),
         "40 us",
-        lambda: _spin(40e-6),
+        lambda: spin(40e-6),
         1,
         500,
     )
@@ -295,7 +296,7 @@ def value_rows(report: Report, scratch: pathlib.Path) -> None:
     mapped = memory.cache(_array)
     array(1), mapped(1)
     report.compare(
-        "python_local_8MB_array", lambda: array(1), "30 us", lambda: _spin(30e-6), 1, 20
+        "python_local_8MB_array", lambda: array(1), "30 us", lambda: spin(30e-6), 1, 20
     )
     stored = scratch / "array.npy"
     np.save(stored, _array(1))
@@ -358,15 +359,65 @@ def import_row(report: Report) -> None:
     report.write("python_import_over_bare", over, "20 ms", 0.020, 1)
 
 
+def functions_row(report: Report, scratch: pathlib.Path) -> None:
+    """Importing a module of 1,000 decorated functions."""
+    if not report.wants("python_import_1000_functions"):
+        return
+    for name, line in (("decorated", "@cachier()\n"), ("undecorated", "")):
+        functions = "".join(
+            f"{line}def f{n}(x: int, y: str = ''):\n    return x, y\n"
+            for n in range(1000)
+        )
+        source = f"from cachier import cachier\n{functions}"
+        (scratch / f"{name}.py").write_text(source, encoding="ascii")
+
+    def imported(name: str) -> float:
+        code = (
+            "import cachier, sys, time; cachier.cachier; "
+            "begin = time.perf_counter(); "
+            f"import {name}; print(time.perf_counter() - begin)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={
+                "PYTHONPATH": f"{scratch}:{os.environ['PYTHONPATH']}",
+                "XDG_CACHE_HOME": str(scratch),
+            },
+        )
+        return float(done.stdout)
+
+    imported("decorated"), imported("undecorated")  # compiled
+    sides = [
+        statistics.median(times)
+        for times in zip(
+            *((imported("decorated"), imported("undecorated")) for _ in range(ROUNDS)),
+            strict=True,
+        )
+    ]
+    report.write(
+        "python_import_1000_functions",
+        sides[0],
+        "undecorated x 1.1 + 10 us each",
+        1.1 * sides[1] + 1000 * 10e-6,
+        1,
+    )
+
+
 def main() -> None:
     """Measure all rows, or those asked for."""
     report = Report(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")
     with tempfile.TemporaryDirectory(prefix="cachier-bench-") as folder:
         scratch = pathlib.Path(folder)
         memory_rows(report)
+        thread_row(report)
+        frame_row(report)
         local_rows(report, scratch)
         value_rows(report, scratch)
         import_row(report)
+        functions_row(report, scratch)
         read_rows(report, scratch)
 
 

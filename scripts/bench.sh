@@ -10,6 +10,8 @@ results=build/bench/results.jsonl
 mkdir -p build/bench
 : > "$results"
 build/dev/benchmarks/cpp_rows "$results" "${1:-}"
-PYTHONPATH=$PWD/build/dev/python build/venv/bin/python benchmarks/python_rows.py \
-  "$results" "${1:-}"
+for rows in python_rows python_async_rows; do
+  PYTHONPATH=$PWD/build/dev/python build/venv/bin/python "benchmarks/$rows.py" \
+    "$results" "${1:-}"
+done
 build/venv/bin/python benchmarks/table.py "$results"

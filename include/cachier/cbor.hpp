@@ -14,6 +14,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -129,7 +130,7 @@ class Writer {
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
   ~Writer() {
-    if (begin_ != inline_) delete[] begin_;
+    if (begin_ != inline_) std::free(begin_);
   }
 
   void unsigned_int(std::uint64_t value) { head(0x00, value); }
@@ -212,6 +213,11 @@ class Writer {
   /// Takes back all after the first `size` bytes. Precondition: `size <= size()`.
   void truncate(std::size_t size) noexcept { at_ = begin_ + size; }
   void clear() noexcept { at_ = begin_; }
+  /// Puts other bytes in the place of some. Precondition: `at + bytes.size() <=
+  /// size()`.
+  void overwrite(std::size_t at, Bytes bytes) noexcept {
+    if (!bytes.empty()) std::memcpy(begin_ + at, bytes.data(), bytes.size());
+  }
   /// What was written, as a string; the writer is empty afterwards.
   [[nodiscard]] std::string take() {
     std::string written(reinterpret_cast<const char*>(begin_), size());

@@ -214,6 +214,9 @@ class Steps:
     def give_back(self) -> None: ...
     def refresh(self) -> Steps | None: ...
 
+class UndoneError(Exception):
+    args: tuple[Any]  # Steps, or None
+
 @final
 class FileBuffer:
     if sys.version_info >= (3, 12):

@@ -9,8 +9,8 @@ from typing import Any
 
 from . import _core
 
-_Steps = _core.Steps
 _begin = _core.begin
+_UndoneError = _core.UndoneError
 
 
 class _Done:
@@ -37,12 +37,13 @@ async def _answer(given: tuple[Any, ...], names: tuple[str, ...] | None) -> Any:
 
     The last of them are those by keyword, if there are ``names`` of such.
     """
-    found = _begin(given, names)
-    if type(found) is not _Steps and found is not NotImplemented:
-        return found
+    try:
+        return _begin(given, names)
+    except _UndoneError as undone:
+        (steps,) = undone.args
     from ._loops import drive
 
-    return await drive(found, given, names)
+    return await drive(steps, given, names)
 
 
 def make_coroutine_function(

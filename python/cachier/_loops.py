@@ -45,14 +45,15 @@ _refreshes: set[asyncio.Task[None]] = set()
 
 
 async def drive(
-    steps: _core.Steps, given: tuple[Any, ...], names: tuple[str, ...] | None
+    steps: _core.Steps | None, given: tuple[Any, ...], names: tuple[str, ...] | None
 ) -> Any:
-    """Answer a call that is not answered at once."""
-    if steps is NotImplemented:
+    """Answer a call that is not answered at once. No steps: its store is not open."""
+    if steps is None:
         await in_thread(given[0]._open)
-        steps = _core.open_and_begin(given, names)
-        if type(steps) is not _core.Steps:
-            return steps
+        try:
+            return _core.open_and_begin(given, names)
+        except _core.UndoneError as undone:
+            (steps,) = undone.args
     args, kwds = given, {}
     if names:
         args = given[: -len(names)]

@@ -17,6 +17,8 @@ namespace cachier::python {
 namespace {
 
 PyTypeObject* steps_type = nullptr;
+/// What `begin` raises, with what is there instead of a result.
+PyObject* undone = nullptr;
 
 /// Larger values are decoded where no event loop waits.
 constexpr std::uint64_t kSmall = 256 * 1024;
@@ -310,7 +312,8 @@ PyType_Spec spec = {
     slots};
 
 /// begin(given, names): `given` is the cached function and the arguments of a call,
-/// those by keyword last; `names` is a tuple of theirs, or None.
+/// those by keyword last; `names` is a tuple of theirs, or None. Gives the result, or
+/// raises `UndoneError`: so a hit needs not be told from anything else.
 PyObject* begin_with(PyObject* const* values, Py_ssize_t count, bool open) {
   if (count != 2 || !PyTuple_Check(values[0]) || PyTuple_GET_SIZE(values[0]) < 1 ||
       Py_TYPE(PyTuple_GET_ITEM(values[0], 0)) != cached_function_type) {
@@ -329,13 +332,32 @@ PyObject* begin_with(PyObject* const* values, Py_ssize_t count, bool open) {
     arguments.positional -= arguments.keyword_count();
   }
   PyObject* const found = find_in_memory(given[0], arguments);
-  return found != nullptr ? found : begin_call(given[0], arguments, open);
+  if (found != nullptr) return found;
+  Ref begun = Ref::steal(begin_call(given[0], arguments, open));
+  if (!begun) return nullptr;
+  const bool unopened = begun.get() == Py_NotImplemented && !open;
+  if (unopened || Py_TYPE(begun.get()) == steps_type) {
+    const Ref raised =
+        Ref::steal(PyObject_CallOneArg(undone, unopened ? Py_None : begun.get()));
+    if (raised) PyErr_SetObject(undone, raised.get());
+    return nullptr;
+  }
+  return begun.release();
 }
 
 }  // namespace
 
 bool add_steps_type(PyObject* module) {
-  return add_type(module, spec, steps_type) != nullptr;
+  if (undone == nullptr) {
+    undone = PyErr_NewExceptionWithDoc(
+        "cachier._core.UndoneError",
+        "A call that is not answered yet: its steps, or None while its store is to be "
+        "opened first.",
+        nullptr, nullptr);
+  }
+  return undone != nullptr &&
+         PyModule_AddObjectRef(module, "UndoneError", undone) == 0 &&
+         add_type(module, spec, steps_type) != nullptr;
 }
 
 PyObject* begin_steps(PyObject* self, const Id& id, const engine::Policy& policy,

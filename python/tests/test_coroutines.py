@@ -58,6 +58,8 @@ def test_calls_of_it_are_coroutines(counted):
         coroutine = counted.call(1)
         assert asyncio.iscoroutine(coroutine)
         assert inspect.iscoroutine(coroutine)
+        assert inspect.isawaitable(coroutine)
+        assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
         assert isinstance(coroutine, collections.abc.Coroutine)
         assert coroutine.__qualname__ == counted.call.__qualname__
         assert asyncio.run(coroutine) == 2
@@ -84,6 +86,7 @@ def test_what_awaits_coroutines_takes_them(counted):
             assert await asyncio.wait_for(counted.call(1), 60) == 2
             assert await asyncio.create_task(counted.call(2)) == 4
             assert await asyncio.gather(counted.call(3), counted.call(4)) == [6, 8]
+            assert await asyncio.ensure_future(counted.call(x=1)) == 2
 
     asyncio.run(main())
     assert sorted(counted.runs) == [1, 2, 3, 4]
@@ -121,6 +124,52 @@ def test_exceptions_reach_the_caller_and_nothing_is_stored(make):
         with pytest.raises(LookupError, match="3"):
             asyncio.run(f(3))
     assert runs == [3, 3]
+
+
+def test_exceptions_tell_of_nothing_but_the_function(make):
+    @make()
+    async def f(*, x):
+        raise LookupError(x)
+
+    async def main():
+        try:
+            await f(x=3)
+        except LookupError as raised:
+            return raised.__context__
+        return "nothing raised"
+
+    assert asyncio.run(main()) is None
+
+
+def test_results_that_mean_something_elsewhere(make):
+    runs = []
+
+    @make()
+    async def f(result):
+        runs.append(1)
+        return result
+
+    for result in (NotImplemented, Ellipsis, (), StopIteration, LookupError):
+        for _ in range(2):
+            assert asyncio.run(f(result)) is result or result == ()
+    assert len(runs) == 5
+
+
+def test_arguments_by_keyword_reach_the_function(make):
+    seen = []
+
+    @make()
+    async def f(a, /, b=2, *more, c=3, **rest):
+        seen.append((a, b, more, c, rest))
+        return len(seen)
+
+    async def main():
+        assert await f(1, 4, 5, c=6, given=7, names=8) == 1
+        assert await f(1, 4, 5, names=8, given=7, c=6) == 1
+        assert await f(1, c=9, cachier__verbose=False, b=8) == 2
+
+    asyncio.run(main())
+    assert seen == [(1, 4, (5,), 6, {"given": 7, "names": 8}), (1, 8, (), 9, {})]
 
 
 def test_arguments_that_do_not_fit(counted):

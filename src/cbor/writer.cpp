@@ -1,8 +1,12 @@
 #include <cachier/cbor.hpp>
 
 #include <algorithm>
-#include <memory>
+#include <cstdlib>
+#include <cstring>
+#include <new>
 #include <numeric>
+#include <string>
+#include <vector>
 
 namespace cachier::cbor {
 
@@ -10,12 +14,14 @@ void Writer::grow(std::size_t more) {
   const std::size_t used = size();
   const auto capacity = static_cast<std::size_t>(end_ - begin_);
   const std::size_t wanted = std::max(used + more, 2 * capacity);
-  auto* const larger = new unsigned char[wanted];
-  std::memcpy(larger, begin_, used);
-  if (begin_ != inline_) delete[] begin_;
-  begin_ = larger;
-  at_ = larger + used;
-  end_ = larger + wanted;
+  const bool was_inline = begin_ == inline_;
+  // What is large is moved by moving its pages, not their content.
+  void* const larger = std::realloc(was_inline ? nullptr : begin_, wanted);
+  if (larger == nullptr) throw std::bad_alloc();
+  if (was_inline) std::memcpy(larger, begin_, used);
+  begin_ = static_cast<unsigned char*>(larger);
+  at_ = begin_ + used;
+  end_ = begin_ + wanted;
 }
 
 void Sorter::order() {
@@ -35,12 +41,16 @@ void Sorter::order() {
   if (std::is_sorted(indices.begin(), indices.end(), less)) return;
   std::sort(indices.begin(), indices.end(), less);
 
-  const std::size_t from = start(0);
+  // What is in its place at either end stays there: it may be megabytes.
+  std::size_t first = 0;
+  std::size_t last = count_;
+  while (indices[first] == first) ++first;
+  while (indices[last - 1] == last - 1) --last;
   std::string ordered;
-  ordered.reserve(written.size() - from);
-  for (const std::size_t index : indices) ordered.append(as_text(item(index)));
-  writer_.truncate(from);
-  writer_.raw(as_bytes(ordered));
+  for (std::size_t at = first; at < last; ++at) {
+    ordered.append(as_text(item(indices[at])));
+  }
+  writer_.overwrite(start(first), as_bytes(ordered));
 }
 
 }  // namespace cachier::cbor

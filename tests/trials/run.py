@@ -30,6 +30,7 @@ import clocks
 import damage
 import leaks
 import lives
+import loops
 import losses
 import powercut
 import together
@@ -47,6 +48,7 @@ TRIALS: dict[Trial, tuple[str, ...]] = {
     together.woken: ("python", "cpp"),
     together.unstorable: ("python", "cpp"),
     together.throws: ("python", "cpp"),
+    loops.callbacks: ("python",),
     losses.bounds: ("python",),
     losses.inserts: ("python", "cpp", "both"),
     losses.writers_killed: ("python", "cpp"),

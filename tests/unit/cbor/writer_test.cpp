@@ -170,6 +170,37 @@ TEST(Sorter, OrdersByEncodedBytesSoShorterTextIsFirst) {
             "62626200");
 }
 
+TEST(Sorter, LeavesWhatIsInItsPlaceAtBothEnds) {
+  const std::string ordered = map_of({"a", "b", "c", "d", "e"});
+  for (const std::vector<std::string>& keys :
+       {std::vector<std::string>{"a", "c", "b", "d", "e"},
+        {"a", "b", "e", "c", "d"},
+        {"c", "a", "b", "d", "e"},
+        {"e", "b", "c", "d", "a"}}) {
+    const std::string written = map_of(keys);
+    ASSERT_EQ(written.size(), ordered.size());
+    // Each key is written with the place it came at.
+    std::string expected = ordered;
+    for (std::size_t at = 0; at < keys.size(); ++at) {
+      const auto key = static_cast<std::size_t>(keys[at][0] - 'a');
+      expected[1 + 3 * key + 2] = static_cast<char>(at);
+    }
+    EXPECT_EQ(written, expected);
+  }
+}
+
+TEST(Writer, GrowsWithoutLosingWhatWasWritten) {
+  Writer writer;
+  std::string expected;
+  for (std::size_t size : {100U, 600U, 70'000U, 3'000'000U, 9'000'000U}) {
+    const std::string part(size, static_cast<char>('a' + expected.size() % 26));
+    writer.raw(as_bytes(part));
+    expected += part;
+    ASSERT_TRUE(writer.view().size() == expected.size() &&
+                as_text(writer.view()) == expected);
+  }
+}
+
 TEST(Sorter, GivesTheSameForEveryOrderOfManyItems) {
   std::vector<std::string> keys;
   for (int i = 0; i < 500; ++i) keys.push_back("key" + std::to_string(i * 7919));
