@@ -83,12 +83,17 @@ int clear(const ClearOptions& options) {
     filter.stored_before = now() - *options.older_than;
   }
   std::uint64_t removed = 0;
+  const auto clear_in = [&](Store& store, const std::string& of) {
+    const Meanwhile telling((options.claims ? "Freeing claims" : "Removing entries") +
+                            of);
+    removed += store.clear(filter, mode, soon()).value();
+  };
   for (const auto& store : catalog.stores()) {
     filter.function = nullptr;
-    if (pattern.everything()) removed += store->clear(filter, mode, soon()).value();
+    if (pattern.everything()) clear_in(*store, " of all functions");
     for (const std::string& id : ids) {
       filter.function = &Function::intern(id);
-      removed += store->clear(filter, mode, soon()).value();
+      clear_in(*store, " of " + shown_function(id));
     }
   }
   if (options.claims) {

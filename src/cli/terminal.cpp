@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdlib>
 #include <iostream>
+#include <mutex>
+#include <utility>
 
 namespace cachier::cli {
 namespace {
@@ -59,6 +62,22 @@ bool ProgressLine::is_due() const noexcept {
 void ProgressLine::show(const std::string& text) {
   shown_ = std::chrono::steady_clock::now();
   std::cerr << "\r\x1b[K" << text << std::flush;
+}
+
+Meanwhile::Meanwhile(std::string what) {
+  if (!shows_progress()) return;
+  telling_ = std::jthread([what = std::move(what)](const std::stop_token& stop) {
+    ProgressLine line;
+    std::mutex mutex;
+    std::condition_variable_any never;
+    std::unique_lock hold(mutex);
+    line.show(what);
+    for (int seconds = 1; !stop.stop_requested(); ++seconds) {
+      never.wait_for(hold, stop, std::chrono::seconds(1), [] { return false; });
+      if (!stop.stop_requested())
+        line.show(what + ": " + std::to_string(seconds) + " s");
+    }
+  });
 }
 
 std::size_t terminal_width() noexcept {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 namespace cachier::cli {
@@ -34,6 +35,19 @@ class ProgressLine {
 
  private:
   std::chrono::steady_clock::time_point shown_{};
+};
+
+/// Says on such a line what is going on and for how long, while this lives; where
+/// nobody sees it, nothing. For what cannot tell how far it has come.
+class Meanwhile {
+ public:
+  explicit Meanwhile(std::string what);
+  Meanwhile(const Meanwhile&) = delete;
+  Meanwhile& operator=(const Meanwhile&) = delete;
+  ~Meanwhile() = default;
+
+ private:
+  std::jthread telling_;
 };
 
 /// Columns of the terminal; 0 where stdout is none.

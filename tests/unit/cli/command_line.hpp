@@ -64,11 +64,13 @@ struct Answer {
 class CommandLine : public testing::Test {
  protected:
   /// Runs `cachier` with these words and nothing on stdin.
-  /// `life`: how long it has before it is killed.
+  /// `life`: how long it has before it is killed. `terminal`: where stderr goes.
   Answer run(std::vector<std::string> words, const char* to = nullptr,
-             std::optional<std::chrono::microseconds> life = {}) {
+             std::optional<std::chrono::microseconds> life = {},
+             const char* terminal = nullptr) {
     const std::string out = to != nullptr ? to : (scratch_ / "out").string();
-    const std::string err = (scratch_ / "err").string();
+    const std::string err =
+        terminal != nullptr ? terminal : (scratch_ / "err").string();
     words.insert(words.begin(), CACHIER_CLI);
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
@@ -80,7 +82,7 @@ class CommandLine : public testing::Test {
     ::posix_spawn_file_actions_addopen(&actions, 1, out.c_str(),
                                        O_WRONLY | O_CREAT | O_TRUNC, 0600);
     ::posix_spawn_file_actions_addopen(&actions, 2, err.c_str(),
-                                       O_WRONLY | O_CREAT | O_TRUNC, 0600);
+                                       O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY, 0600);
     pid_t child = 0;
     const int failed = ::posix_spawn(&child, CACHIER_CLI, &actions, nullptr,
                                      arguments.data(), environ);
@@ -93,7 +95,8 @@ class CommandLine : public testing::Test {
     int status = 0;
     EXPECT_EQ(::waitpid(child, &status, 0), child);
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-            to != nullptr ? "" : contents(out), contents(err)};
+            to != nullptr ? "" : contents(out),
+            terminal != nullptr ? "" : contents(err)};
   }
 
   Answer in_cache(std::vector<std::string> words) {
