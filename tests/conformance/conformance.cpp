@@ -84,6 +84,7 @@ Ask aged(Duration max_age) {
 void StoreConformance::SetUp() {
   subject_ = GetParam().make();
   ASSERT_NE(subject_, nullptr);
+  if (const std::string why = subject_->why_not(); !why.empty()) GTEST_SKIP() << why;
   store_ = subject_->open();
   ASSERT_NE(store_, nullptr);
   can_ = store_->capabilities();

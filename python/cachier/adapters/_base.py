@@ -17,7 +17,20 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Blocking", "Dialect", "Line", "Listed", "Seen", "Talk", "Wrote"]
+from . import _leases
+
+__all__ = [
+    "LASTS",
+    "OUTAGE",
+    "PASSES",
+    "Blocking",
+    "Dialect",
+    "Line",
+    "Listed",
+    "Seen",
+    "Talk",
+    "Wrote",
+]
 
 T = TypeVar("T")
 Talk = Generator[Any, Any, T]
@@ -37,7 +50,7 @@ Wrote = tuple[int, int]
 #: envelope, and the size of all of it.
 Listed = tuple[str, bytes, int, bytes, int]
 
-DONE, LOST, EARLY = 0, 1, 2
+OUTAGE, PASSES, LASTS = 0, 1, 2
 
 
 class Dialect(Protocol):
@@ -139,15 +152,12 @@ class Dialect(Protocol):
         """Ask for the server's time."""
         ...
 
-    def judge(self, exception: BaseException) -> tuple[bool, str]:
-        """Say whether an exception of the client is a refusal that lasts.
+    def judge(self, exception: BaseException) -> tuple[int, str]:
+        """Say what an exception of the client means, and its words without passwords.
 
-        Also gives its words, without passwords.
+        `OUTAGE`: there was no answer. `PASSES`: the server said no, and may say yes the
+        next time. `LASTS`: it will say no again; callers are to know.
         """
-        ...
-
-    def location(self) -> str:
-        """Say where the store lives, for people, without a password."""
         ...
 
 
@@ -158,6 +168,10 @@ class Line(Protocol):
         """Send a request and wait for its answer, at most `timeout` seconds."""
         ...
 
+    def location(self) -> str:
+        """Say where the server is, for people, without a password."""
+        ...
+
 
 class Blocking:
     """A dialect on a line that blocks: what the native module calls."""
@@ -166,7 +180,7 @@ class Blocking:
         self._line = line
         self.dialect = dialect
         self.judge = dialect.judge
-        self.location = dialect.location
+        self.location = line.location
 
     def ask(self, verb: str, timeout: float, *arguments: Any) -> Any:
         """Do a verb of the dialect."""
@@ -178,3 +192,25 @@ class Blocking:
                 answer = line(talk.send(answer), timeout)
         except StopIteration as end:
             return end.value
+
+    def hold(
+        self,
+        function: str,
+        digest: bytes,
+        claim: bytes,
+        epoch: int,
+        base: bytes,
+        lease: int,
+    ) -> None:
+        """Renew a claim every third of its lease, until `let_go`."""
+
+        def renew() -> bool:
+            return bool(
+                self.ask("renew", 1.0, function, digest, claim, epoch, base, lease)
+            )
+
+        _leases.hold(claim, renew, lease / 3000)
+
+    def let_go(self, claim: bytes) -> None:
+        """Renew a claim no longer."""
+        _leases.let_go(claim)

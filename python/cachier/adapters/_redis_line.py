@@ -21,7 +21,7 @@ _OF_THE_POOL = ("maint_notifications", "oss_cluster_maint", "orig_")
 
 
 class RedisLine:
-    """Carries requests to the server of a client, or of what a callable gives.
+    """Carries requests to the server of the client that a callable gives.
 
     Where the client is a plain ``redis.Redis``, this keeps connections of its own to
     the same server, made with the client's options: so an operation ends in time
@@ -29,12 +29,8 @@ class RedisLine:
     also with ``decode_responses=True``. Other clients are called.
     """
 
-    def __init__(self, client: Any) -> None:
-        self._client: Callable[[], Any]
-        if is_client(client):
-            self._client = lambda: client
-        else:
-            self._client = client
+    def __init__(self, client: Callable[[], Any]) -> None:
+        self._client = client
         self._links: weakref.WeakKeyDictionary[Any, _Connections] = (
             weakref.WeakKeyDictionary()
         )
@@ -49,6 +45,16 @@ class RedisLine:
         if isinstance(request, Command):
             return self._send(client, request.words, timeout)
         return self._spread(client, request, timeout)
+
+    def location(self) -> str:
+        """Say where the server is."""
+        try:
+            options = self._client().connection_pool.connection_kwargs
+            where = options.get("path") or f"{options['host']}:{options['port']}"
+            return f"redis://{where}/{options.get('db') or 0}"
+        except Exception:
+            # A fake, a cluster, or a callable that fails.
+            return "redis"
 
     def _spread(self, client: Any, request: Spread, timeout: float) -> list[Any]:
         groups = request.groups

@@ -104,7 +104,12 @@ if e and is_entry(e) then
     if age <= max_age and age >= -1000000 then return e end
   end
 end
-local new = epoch == 0 and 1 or 0
+local new = 0
+if epoch == 0 then
+  -- What this look saw must hold until somebody clears.
+  epoch = make_state(KEYS[3])
+  new = 1
+end
 local claim, outcome = 0, 0
 if wants then
   local c = redis.call('GET', KEYS[2])
@@ -116,7 +121,6 @@ if wants then
     if is_claim(c) and struct.unpack('>I8', c, 2) == generation then
       claim = 2
     else
-      if epoch == 0 then epoch = make_state(KEYS[3]) end
       redis.call('SET', KEYS[2], 'h' .. struct.pack('>I8', generation) .. serial,
         'PX', lease)
       claim = 1

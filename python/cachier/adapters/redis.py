@@ -11,15 +11,25 @@ import struct
 from typing import Any, NamedTuple
 
 from . import _redis_scripts as scripts
-from ._base import Listed, Seen, Talk, Wrote
+from ._base import LASTS, OUTAGE, PASSES, Listed, Seen, Talk, Wrote
 
-__all__ = ["Command", "RedisDialect", "Run"]
+__all__ = [
+    "BUCKETS",
+    "MARKS",
+    "ZEROS",
+    "Command",
+    "RedisDialect",
+    "Run",
+    "Spread",
+    "escape",
+    "unescape",
+]
 
 _FUNCTIONS = "cachier:functions"
-_BUCKETS = "0123456789abcdef"
-_ZEROS = bytes(16)
+BUCKETS = "0123456789abcdef"
+ZEROS = bytes(16)
 #: Marks before an envelope: format, flags, epoch, time, version.
-_MARKS = struct.Struct(">2sB5xQQ16s")
+MARKS = struct.Struct(">2sB5xQQ16s")
 _LOOK = struct.Struct(">BQQ16s16s")
 _PUT = struct.Struct(">BBQQ16s16s16s16s")
 _RELEASE = struct.Struct(">BQ16s16s")
@@ -100,23 +110,23 @@ class RedisDialect:
             asked,
             max(0, max_age or 0),
             min(lease, _MOST_LEASE),
-            claim or _ZEROS,
-            unreadable or _ZEROS,
+            claim or ZEROS,
+            unreadable or ZEROS,
         )
         answer = yield Run(
             scripts.LOOK, (entries + name, claims + name, state), (packed,)
         )
         if isinstance(answer, bytes):
-            _, _, epoch, at, version = _MARKS.unpack_from(answer)
+            _, _, epoch, at, version = MARKS.unpack_from(answer)
             return answer, 40, at, version, epoch, True, 0, 0, 0, False
         granted, outcome, now, epoch, entry, is_new = answer
         if is_new:
-            yield Command(("SADD", _FUNCTIONS, _escape(function)))
+            yield Command(("SADD", _FUNCTIONS, escape(function)))
         if entry is None:
-            return None, 0, 0, _ZEROS, epoch, False, granted, outcome, now, False
+            return None, 0, 0, ZEROS, epoch, False, granted, outcome, now, False
         if len(entry) < 40 or entry[:2] != b"c1":
-            return None, 0, 0, _ZEROS, epoch, False, granted, outcome, now, True
-        _, flags, _, at, version = _MARKS.unpack_from(entry)
+            return None, 0, 0, ZEROS, epoch, False, granted, outcome, now, True
+        _, flags, _, at, version = MARKS.unpack_from(entry)
         envelope = None if flags & 1 else entry
         return envelope, 40, at, version, epoch, False, granted, outcome, now, False
 
@@ -145,8 +155,8 @@ class RedisDialect:
             2 if is_none else 0,
             stored_at,
             epoch or 0,
-            base or _ZEROS,
-            claim or _ZEROS,
+            base or ZEROS,
+            claim or ZEROS,
             version,
             digest,
         )
@@ -154,7 +164,7 @@ class RedisDialect:
 
     def erase(self, function: str, digest: bytes, version: bytes) -> Talk[Wrote]:
         """Remove an entry."""
-        marks = (0, 1, 0, 0, _ZEROS, _ZEROS, version, digest)
+        marks = (0, 1, 0, 0, ZEROS, ZEROS, version, digest)
         return (yield from self._write(function, digest, marks, b""))
 
     def _write(
@@ -168,7 +178,7 @@ class RedisDialect:
             (_PUT.pack(*marks), envelope),
         )
         if is_new:
-            yield Command(("SADD", _FUNCTIONS, _escape(function)))
+            yield Command(("SADD", _FUNCTIONS, escape(function)))
         return done, now
 
     def release(
@@ -228,12 +238,12 @@ class RedisDialect:
             for digest, found in zip(digests, heads, strict=True):
                 if not found:
                     continue
-                _, _, _, at, _ = _MARKS.unpack_from(found[0])
+                _, _, _, at, _ = MARKS.unpack_from(found[0])
                 if before is None or at < before:
                     listed.append((of, digest, at, found[0][40:], found[1] - 40))
         if len(digests) == _PAGE:
             return listed, _write_cursor(of, bucket, digests[-1])
-        if bucket + 1 < len(_BUCKETS):
+        if bucket + 1 < len(BUCKETS):
             return listed, _write_cursor(of, bucket + 1, b"")
         if len(functions) > 1:
             return listed, _write_cursor(functions[1], 0, b"")
@@ -246,7 +256,7 @@ class RedisDialect:
         for each in functions:
             if before is None:
                 # Whoever clears everything later must know of it.
-                yield Command(("SADD", _FUNCTIONS, _escape(each)))
+                yield Command(("SADD", _FUNCTIONS, escape(each)))
                 count += sum((yield Spread(scripts.CLEAR, self._groups(each))))
         for each in functions:
             if before is None:
@@ -284,24 +294,22 @@ class RedisDialect:
         seconds, rest = yield Command(("TIME",))
         return int(seconds) * 1_000_000 + int(rest)
 
-    def judge(self, exception: BaseException) -> tuple[bool, str]:
-        """Say whether a refusal lasts, and its words without passwords."""
+    def judge(self, exception: BaseException) -> tuple[int, str]:
+        """Say what an exception of the client means, and its words."""
         words = str(exception)
         names = {each.__name__ for each in type(exception).__mro__}
-        lasts = not names.isdisjoint(_REFUSALS) or bool(_REFUSING.match(words))
         called = type(exception).__name__
-        words = _PASSWORD.sub(r"\1***@", words)
-        return lasts, f"{called}: {words}" if words else called
-
-    def location(self) -> str:
-        """Say where the store lives."""
-        return "redis"
+        masked = _PASSWORD.sub(r"\1***@", words)
+        said = f"{called}: {masked}" if masked else called
+        if not names.isdisjoint(_REFUSALS) or _REFUSING.match(words):
+            return LASTS, said
+        return PASSES if "ResponseError" in names else OUTAGE, said
 
     def _functions(self, function: str | None) -> Talk[list[str]]:
         if function is not None:
             return [function]
         names = yield Command(("SMEMBERS", _FUNCTIONS))
-        return [_unescape(name) for name in names]
+        return [unescape(name) for name in names]
 
     def _groups(self, function: str) -> list[tuple[str, ...]]:
         return [names[2:] for names in self._buckets(function)]
@@ -312,21 +320,23 @@ class RedisDialect:
     def _buckets(self, function: str) -> list[tuple[str, str, str, str, str]]:
         names = self._names.get(function)
         if names is None:
-            escaped = _escape(function)
+            escaped = escape(function)
             names = self._names[function] = []
-            for bucket in _BUCKETS:
+            for bucket in BUCKETS:
                 tag = f"{{{escaped}#{bucket}}}:"
                 names.append((tag + "e:", tag + "c:", tag + "s", tag + "i", tag + "g"))
         return names
 
 
-def _escape(function: str) -> str:
+def escape(function: str) -> str:
+    """Give a function's id as a part of keys."""
     return re.sub(
         r"[%{}\x00-\x20\x7f]", lambda found: f"%{ord(found.group()):02x}", function
     )
 
 
-def _unescape(name: bytes) -> str:
+def unescape(name: bytes) -> str:
+    """Give the id back."""
     text = name.decode("utf-8", "replace")
     return re.sub(r"%([0-9a-f]{2})", lambda hexed: chr(int(hexed.group(1), 16)), text)
 
