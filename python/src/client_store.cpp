@@ -173,10 +173,9 @@ Error ClientStore::failure(const char* what) {
   // Its traceback holds frames, and what these hold.
   PyException_SetTraceback(raised.get(), Py_None);
   constexpr int kLasts = 2;
-  const Error error =
-      Error(kind == kLasts ? ErrorCode::refused : ErrorCode::unavailable,
-            std::string(what) + " at " + location(), words)
-          .caused_by(share_object(raised.get()));
+  Error error = Error(kind == kLasts ? ErrorCode::refused : ErrorCode::unavailable,
+                      std::string(what) + " at " + location(), words)
+                    .caused_by(share_object(raised.get()));
   if (kind == 0) {
     pause_ = std::clamp(2 * pause_, kFirstPause, kLongestPause);
     closed_until_ = SteadyClock::now() + pause_;

@@ -8,6 +8,16 @@ import tempfile
 import time
 
 
+def _free_port():
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        # Members of a cluster take the one 10,000 above as well.
+        if port < 55_000:
+            return port
+
+
 class RedisServer:
     """One process on a free port, in a directory that goes with it."""
 
@@ -19,9 +29,7 @@ class RedisServer:
             self.why_not = "redis-server is not installed (Debian: redis-server)"
             return
         self._directory = tempfile.TemporaryDirectory(prefix="cachier-redis-")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = _free_port()
         self._command = [
             program,
             *("--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),

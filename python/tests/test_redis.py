@@ -226,6 +226,34 @@ def test_a_client_that_is_only_called(counted, server):
             assert square.runs == [3, 3]
 
 
+@pytest.fixture(scope="module")
+def cluster():
+    """Give the port of a cluster of one server."""
+    server = RedisServer("--cluster-enabled", "yes")
+    if server.why_not:
+        pytest.skip(server.why_not)
+    with server.client() as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        _until(lambda: client.cluster("INFO")["cluster_state"] == "ok")
+    yield server.port
+    server.stop()
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_a_cluster(counted, cluster, decode):
+    client = redis.RedisCluster(host="127.0.0.1", port=cluster, decode_responses=decode)
+    with client:
+        square = counted(redis_client=client, name=f"cluster{decode}")
+        for _ in range(2):
+            for n in range(30):
+                assert square(n)["n"] == n * n
+        assert square.runs == [*range(30)]
+        square.clear_cache()
+        square.clear_being_calculated()
+        square(1)
+        assert square.runs == [*range(30), 1]
+
+
 class Fake:
     """The least that a client has to know."""
 
