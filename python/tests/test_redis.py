@@ -226,6 +226,24 @@ def test_a_client_that_is_only_called(counted, server):
             assert square.runs == [3, 3]
 
 
+def test_an_old_client_that_cannot_but_decode_is_refused(counted, server):
+    class Old(redis.Redis):
+        def execute_command(self, *words, **options):
+            if options:
+                raise TypeError("'NEVER_DECODE' is an invalid keyword argument")
+            return super().execute_command(*words)
+
+    with Old(port=server.port) as plain:
+        square = counted(redis_client=plain)
+        assert square(3) == square(3)
+        assert square.runs == [3]
+    with (
+        Old(port=server.port, decode_responses=True) as decoding,
+        pytest.raises(TypeError, match="decode_responses=True"),
+    ):
+        counted(redis_client=decoding)(3)
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """Give the port of a cluster of one server."""

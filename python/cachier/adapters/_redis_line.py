@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from .redis import Command, Run, Spread
+from .redis import Command, Run, Spread, UnusableClientError
 
 __all__ = ["RedisLine"]
 
@@ -90,7 +90,18 @@ class RedisLine:
         links = self._links_of(client)
         if links is not None:
             return links.exchange(words, timeout)
-        return client.execute_command(*words, NEVER_DECODE=True)
+        # Old versions of redis-py trip over the option where they need none.
+        options = {"NEVER_DECODE": True} if _decodes(client) else {}
+        try:
+            return client.execute_command(*words, **options)
+        except TypeError as error:
+            if "NEVER_DECODE" not in str(error):
+                raise
+            raise UnusableClientError(
+                "cannot use a redis_client with decode_responses=True\n"
+                "  cause: this version of redis-py decodes every answer of it\n"
+                "  fix: leave decode_responses out, or install a newer redis"
+            ) from error
 
     def _links_of(self, client: Any) -> _Connections | None:
         pool = getattr(client, "connection_pool", None)
@@ -122,6 +133,14 @@ def is_async(given: Any) -> bool:
         inspect.iscoroutinefunction(getattr(given, name, None))
         for name in ("execute_command", "hget", "hgetall", "hset")
     )
+
+
+def _decodes(client: Any) -> bool:
+    """Whether its answers are texts."""
+    try:
+        return bool(client.get_encoder().decode_responses)
+    except AttributeError:
+        return False
 
 
 class _Connections:

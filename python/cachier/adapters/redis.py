@@ -21,6 +21,7 @@ __all__ = [
     "RedisDialect",
     "Run",
     "Spread",
+    "UnusableClientError",
     "escape",
     "unescape",
 ]
@@ -57,6 +58,10 @@ _REFUSING = re.compile(
     re.IGNORECASE,
 )
 _PASSWORD = re.compile(r"(://[^:@/\s]*:)[^@/\s]+@")
+
+
+class UnusableClientError(TypeError):
+    """The client decodes what are no texts, and cannot be told not to."""
 
 
 class Command(NamedTuple):
@@ -301,6 +306,8 @@ class RedisDialect:
         called = type(exception).__name__
         masked = _PASSWORD.sub(r"\1***@", words)
         said = f"{called}: {masked}" if masked else called
+        if isinstance(exception, UnusableClientError):
+            return LASTS, words
         if not names.isdisjoint(_REFUSALS) or _REFUSING.match(words):
             return LASTS, said
         return PASSES if "ResponseError" in names else OUTAGE, said
