@@ -336,6 +336,50 @@ def _array(n: int) -> Any:
     return np.full(2**20, n, dtype=np.float64)
 
 
+def redis_rows(report: Report) -> None:
+    """Hits on a Redis server and what an entry takes there, beside bare commands."""
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "python" / "tests"))
+    try:
+        from redis_server import RedisServer
+
+        server = RedisServer()
+    except ImportError as error:
+        print(f"left out: rows of Redis ({error})", file=sys.stderr)
+        return
+    if server.why_not:
+        print(f"left out: rows of Redis ({server.why_not})", file=sys.stderr)
+        return
+    client = server.client()
+    ours = cachier(backend="redis", redis_client=client, name="demo.plain")(plain)
+    ours(1)
+    (key,) = client.keys("*:e:*")
+    client.set("bare", client.get(key))
+    report.compare(
+        "python_redis_hit",
+        lambda: ours(1),
+        "redis-py GET of the same bytes",
+        lambda: client.get("bare"),
+        1.25,
+        2_000,
+    )
+    if report.wants("python_redis_entry"):
+        text = cachier(backend="redis", redis_client=client, name="demo.text")
+        store = text(lambda n: "x" * 100)
+        for _ in range(16):
+            store(_)
+
+        def taken(work: Callable[[int], Any]) -> float:
+            before = client.info("memory")["used_memory"]
+            for n in range(100, 10_100):
+                work(n)
+            return float(client.info("memory")["used_memory"] - before) / 10_000
+
+        over = taken(store) - taken(lambda n: client.set(f"{n:032x}", "x" * 100))
+        report.write("python_redis_entry", over, "what is aimed at", 200, 1.0)
+    client.close()
+    server.stop()
+
+
 def import_row(report: Report) -> None:
     """What `import cachier` costs over bare Python."""
     if not report.wants("python_import"):
@@ -416,6 +460,7 @@ def main() -> None:
         frame_row(report)
         local_rows(report, scratch)
         value_rows(report, scratch)
+        redis_rows(report)
         import_row(report)
         functions_row(report, scratch)
         read_rows(report, scratch)

@@ -31,7 +31,7 @@ std::string_view name_of(ErrorCode code) noexcept {
 Error::Error(ErrorCode code, std::string what, std::string cause, std::string fix)
     : code_(code),
       text_(std::make_shared<const Text>(
-          Text{std::move(what), std::move(cause), std::move(fix)})) {}
+          Text{std::move(what), std::move(cause), std::move(fix), nullptr})) {}
 
 std::string_view Error::what() const noexcept {
   return text_ ? std::string_view(text_->what) : name_of(code_);
@@ -43,6 +43,18 @@ std::string_view Error::cause() const noexcept {
 
 std::string_view Error::fix() const noexcept {
   return text_ ? std::string_view(text_->fix) : std::string_view();
+}
+
+Error Error::caused_by(std::shared_ptr<const void> origin) const {
+  Error caused(code_);
+  caused.text_ =
+      std::make_shared<const Text>(Text{std::string(what()), std::string(cause()),
+                                        std::string(fix()), std::move(origin)});
+  return caused;
+}
+
+std::shared_ptr<const void> Error::origin() const noexcept {
+  return text_ ? text_->origin : nullptr;
 }
 
 std::string Error::message() const {

@@ -56,6 +56,11 @@ class CACHIER_API Error {
   [[nodiscard]] std::string_view cause() const noexcept;
   [[nodiscard]] std::string_view fix() const noexcept;
 
+  /// The same error with what its door knows it by, an exception of another language
+  /// for one. Opaque to all others.
+  [[nodiscard]] Error caused_by(std::shared_ptr<const void> origin) const;
+  [[nodiscard]] std::shared_ptr<const void> origin() const noexcept;
+
   /// The whole for people: one line each for what failed, `cause:` and `fix:`.
   [[nodiscard]] std::string message() const;
 
@@ -66,6 +71,7 @@ class CACHIER_API Error {
  private:
   struct Text {
     std::string what, cause, fix;
+    std::shared_ptr<const void> origin;
   };
 
   ErrorCode code_;

@@ -139,7 +139,8 @@ struct Change {
   /// For a put without a claim: it happens only if this still holds.
   std::optional<Basis> basis = {};
   /// For a put that overwrites: it happens only if the function has not been cleared
-  /// since this epoch. None of the three: it always happens.
+  /// since this epoch, which a look at the same call saw. None of the three: it always
+  /// happens.
   std::optional<std::uint64_t> epoch = {};
   Outcome outcome = Outcome::none;
   Duration lease = kNoLimit;

@@ -59,6 +59,19 @@ def unreadable(function: str, error: BaseException) -> None:
     )
 
 
+def unstorable(function: str, error: BaseException) -> None:
+    """Warn once a function that its results cannot be stored."""
+    message = (
+        f"cannot store a result of {function}\n  cause: {type(error).__name__}: {error}"
+    )
+    _warn_once(
+        f"unstorable {function}",
+        message,
+        f"{message}\n  meanwhile: it is returned; this is said once\n"
+        "  fix: return what pickles, or use backend 'memory'",
+    )
+
+
 def other_code(function: str) -> None:
     """Warn once that results of a function were computed by other code than it has."""
     message = (

@@ -6,13 +6,16 @@ Nothing of a server's client is imported here: what has been handed in is looked
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
-from . import config
+from . import _core, config
+
+#: Those that work.
+READY = frozenset({"redis"})
 
 
-def refuse(backend: str, given: dict[str, Any]) -> NoReturn:
-    """Say what is wrong with the options of a backend on a server.
+def check(backend: str, given: dict[str, Any]) -> None:
+    """Check the options of a backend on a server.
 
     Parameters
     ----------
@@ -30,6 +33,8 @@ def refuse(backend: str, given: dict[str, Any]) -> NoReturn:
 
     """
     _CHECKS[backend](given)
+    if backend in READY:
+        return
     raise ValueError(
         f"backend {backend!r} is not in this version yet\n"
         "  fix: use 'pickle' or 'memory'"
@@ -64,13 +69,77 @@ def _check_sql(given: dict[str, Any]) -> None:
         )
 
 
+def open_store(backend: str, given: dict[str, Any]) -> _core.Store:
+    """Give the store of a backend on a server, which is not asked for anything yet.
+
+    Parameters
+    ----------
+    backend : str
+        One of `READY`.
+    given : dict
+        The options of the decorator, checked.
+
+    """
+    from .adapters._redis_adapter import RedisAdapter
+
+    return _core.open_client_store(RedisAdapter(given["redis_client"]), backend)
+
+
+def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
+    """Refuse a client of the wrong kind for a function.
+
+    Parameters
+    ----------
+    given : dict
+        The options of the decorator.
+    called : str
+        The function's name.
+    is_coroutine : bool
+        Whether it is a coroutine function.
+
+    Raises
+    ------
+    TypeError
+        A coroutine function needs an async client, any other a sync one.
+
+    """
+    from .adapters._redis_line import is_async
+
+    is_async_client = is_async(given["redis_client"])
+    if is_coroutine and not is_async_client:
+        raise TypeError(
+            f"{called} is a coroutine function, and redis_client is sync\n"
+            "  fix: pass a redis.asyncio.Redis, or an async callable that returns one"
+        )
+    if is_async_client and not is_coroutine:
+        raise TypeError(
+            f"{called} is a sync function, and redis_client is async\n"
+            "  fix: pass a redis.Redis, or a callable that returns one"
+        )
+    if is_coroutine:
+        raise TypeError(
+            f"{called} is a coroutine function: backend 'redis' does not cache these "
+            "in this version yet\n"
+            "  fix: cache a sync function, or use backend 'pickle'"
+        )
+
+
 def _check_redis(given: dict[str, Any]) -> None:
-    if given.get("redis_client") is None:
+    client = given.get("redis_client")
+    if client is None:
         from .cores.redis import MissingRedisClient
 
         raise MissingRedisClient(
             "backend 'redis' needs a redis_client\n"
             "  fix: pass redis_client=, a redis.Redis or a callable that returns one"
+        )
+    from .adapters._redis_line import is_client
+
+    if not is_client(client) and not callable(client):
+        raise ValueError(
+            "redis_client must be a redis.Redis or a callable that returns one, not "
+            f"{type(client).__name__}\n"
+            "  fix: give for instance redis.Redis(host=..., socket_timeout=1)"
         )
 
 

@@ -95,9 +95,13 @@ def cachier(
     hash_params : callable
         Old name of ``hash_func``.
     backend : str
-        ``"pickle"`` (this machine's disk, shared by its processes; the default) or
-        ``"memory"`` (this process, the very objects).
-    mongetter, sql_engine, redis_client : Any
+        ``"pickle"`` (this machine's disk, shared by its processes; the default),
+        ``"memory"`` (this process, the very objects) or ``"redis"`` (a server, through
+        ``redis_client``).
+    redis_client : redis.Redis or callable
+        For backend ``"redis"``: a client, or a callable that returns one, called for
+        every operation.
+    mongetter, sql_engine : Any
         For backends that are not in this version yet.
     s3_bucket, s3_prefix, s3_client, s3_client_factory : Any
         For a backend that is not in this version yet.
@@ -278,11 +282,16 @@ class Decorator:
         self._backend = backend
         self._options = Options(given, directory)
         self._options.resolve()
-        self._store = _core.open_store(
-            backend,
-            directory or "",
-            bool(given.get("separate_files", config.value_of("separate_files"))),
-        )
+        if backend in _SERVERS:
+            from . import _servers
+
+            self._store = _servers.open_store(backend, given)
+        else:
+            self._store = _core.open_store(
+                backend,
+                directory or "",
+                bool(given.get("separate_files", config.value_of("separate_files"))),
+            )
         self._serials: Any = None
         self._next_serial = 0
 
@@ -315,6 +324,10 @@ class Decorator:
         _refuse_what_is_no_function(function)
         target, bound, keywords = _unbound(function)
         is_coroutine_function = _refuse_by_kind(target)
+        if self._backend in _SERVERS:
+            from . import _servers
+
+            _servers.check_kind(self._given, _called(target), is_coroutine_function)
         parameters, names = _parameters_of(target)
         is_method = bound is None and names[:1] == ["self"]
         self._check_method(function, is_method)
@@ -349,9 +362,10 @@ class Decorator:
             self._hash_func,
             metrics,
             self._size_limit,
-            # A directory that cannot be used is no reason for a program to fail.
             policy == "raise",
-            policy == "raise",
+            # A directory that cannot be used is no reason for a program to fail; a
+            # server that will always refuse is: nobody would notice.
+            policy == "raise" or (policy is None and self._backend in _SERVERS),
             bool(self._given.get("mmap", True)),
             *self._bounds,
         )
@@ -443,9 +457,10 @@ def _backend_of(given: dict[str, Any]) -> str:
             f"  fix: use one of {', '.join(_NAMES)}"
         )
     if backend in _SERVERS:
-        from ._servers import refuse
+        from ._servers import check
 
-        refuse(backend, given)
+        check(backend, given)
+        return backend
     if backend not in _LOCAL and backend != "memory" and "://" not in backend:
         raise ValueError(
             f"specified an invalid core: {backend}\n"

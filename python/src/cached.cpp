@@ -518,6 +518,11 @@ PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) 
 }
 
 PyObject* raise_error(const Error& error) {
+  if (const auto origin = error.origin()) {
+    // The client's own exception: programs know that type.
+    Raised::of(Ref::borrow(object_of(origin))).restore();
+    return nullptr;
+  }
   PyObject* type = PyExc_RuntimeError;
   switch (error.code()) {
     case ErrorCode::invalid_argument:
@@ -557,6 +562,11 @@ bool get_over(const Cached& cached, const Error& error) {
 }
 
 void report_failure(const Cached& cached, const Error& error) noexcept {
+  // An interrupt is its caller's, and no failure of the store.
+  const auto origin = error.origin();
+  if (origin && PyErr_GivenExceptionMatches(object_of(origin), PyExc_Exception) == 0) {
+    return;
+  }
   report_store_failure(location_of(cached.store_handle.get()), error.message());
 }
 

@@ -73,6 +73,7 @@ struct Cached {
   OtherCode other_code = OtherCode::ignore;  ///< what its results are good for
   bool raise_outages = false;
   bool raise_refusals = true;
+  bool raise_unstorable = true;  ///< results with no stored form; else they are told of
   Counters counters;
 
   Settings settings;

@@ -450,6 +450,8 @@ PyObject* make(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   }
   cached->use(*handle.store);
   cached->live = handle.live;
+  const std::string& backend = handle.spec->backend;
+  cached->raise_unstorable = backend != "redis" && backend != "s3";
   if (size_limit != Py_None) {
     cached->size_limit = PyLong_AsUnsignedLongLong(size_limit);
     if (PyErr_Occurred() != nullptr) return nullptr;

@@ -264,6 +264,7 @@ PyObject* after_fork_in_child(PyObject*, PyObject*) {
 
 PyMethodDef functions[] = {
     {"open_store", guarded<open_store_handle>, METH_VARARGS, nullptr},
+    {"open_client_store", guarded<open_client_store>, METH_VARARGS, nullptr},
     {"settings_changed", settings_changed, METH_NOARGS, nullptr},
     {"caching_enabled", core_caching_enabled, METH_NOARGS, nullptr},
     {"set_caching_enabled", set_caching_enabled, METH_O, nullptr},

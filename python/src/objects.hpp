@@ -41,6 +41,8 @@ extern PyTypeObject* store_handle_type;
 
 /// `open_store(backend, cache_dir)` of the module.
 PyObject* open_store_handle(PyObject* module, PyObject* arguments);
+/// `open_client_store(adapter, name)` of the module.
+PyObject* open_client_store(PyObject* module, PyObject* arguments);
 
 /// Tells every live store that this is the child of a fork.
 void live_stores_after_fork() noexcept;

@@ -97,6 +97,10 @@ void report_unreadable(const std::string& function, PyObject* exception) noexcep
   report("unreadable", "sO", function.c_str(), exception);
 }
 
+void report_unstorable(const std::string& function, PyObject* exception) noexcept {
+  report("unstorable", "sO", function.c_str(), exception);
+}
+
 void report_other_code(const std::string& function) noexcept {
   report("other_code", "s", function.c_str());
 }

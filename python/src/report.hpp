@@ -17,6 +17,8 @@ namespace cachier::python {
 void report_unreadable(const std::string& function, PyObject* exception) noexcept;
 /// A refresh in the background that ended with `exception`.
 void report_failed_refresh(const std::string& function, PyObject* exception) noexcept;
+/// A result cannot be stored, and its caller gets it all the same.
+void report_unstorable(const std::string& function, PyObject* exception) noexcept;
 /// A stored value that other code computed, and that is handed out.
 void report_other_code(const std::string& function) noexcept;
 /// A wait of more than 5 s for `process` (0: not known).

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cached.hpp"
+#include "client_store.hpp"
 #include "objects.hpp"
 #include "without_gil.hpp"
 
@@ -170,6 +171,22 @@ PyObject* open_store_handle(PyObject*, PyObject* arguments) {
     const auto opened = store_of(self.get());
     if (!opened) return raise_error(opened.error());
   }
+  return self.release();
+}
+
+PyObject* open_client_store(PyObject*, PyObject* arguments) {
+  PyObject* adapter = nullptr;
+  const char* name = nullptr;
+  if (!PyArg_ParseTuple(arguments, "Os", &adapter, &name)) return nullptr;
+  auto store = std::make_unique<std::shared_ptr<Store>>(
+      std::make_shared<ClientStore>(adapter, name));
+  auto wanted = std::make_unique<StoreSpec>();
+  wanted->backend = name;
+  Ref self = Ref::steal(store_handle_type->tp_alloc(store_handle_type, 0));
+  if (!self) return nullptr;
+  StoreHandle& handle = handle_of(self.get());
+  handle.store = store.release();
+  handle.spec = wanted.release();
   return self.release();
 }
 

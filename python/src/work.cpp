@@ -195,7 +195,14 @@ Result<Value> PythonWork::encode(std::uint64_t size_limit) noexcept {
     if (raised_) return encode_exception(size_limit);
     if (cached_.live == nullptr) {
       Result<Value> value = encode_value(result_.get(), size_limit);
-      if (PyErr_Occurred() != nullptr) unstorable_ = Raised::take();
+      if (PyErr_Occurred() != nullptr) {
+        Raised raised = Raised::take();
+        if (cached_.raise_unstorable || !raised.is(PyExc_Exception)) {
+          unstorable_ = std::move(raised);
+        } else {
+          report_unstorable(cached_.name, raised.get());
+        }
+      }
       if (value) value->set_code(cached_.code);
       return value;
     }

@@ -165,7 +165,7 @@ def test_the_default_directory(monkeypatch, tmp_path, unset):
         ({"backend": "sql", "sql_engine": 5}, ValueError, "sql_engine must be"),
         ({"backend": "sql", "sql_engine": "sqlite://"}, ValueError, "'sql' is not in"),
         ({"backend": "redis"}, redis.MissingRedisClient, "needs a redis_client"),
-        ({"backend": "redis", "redis_client": object()}, ValueError, "'redis' is not"),
+        ({"backend": "redis", "redis_client": object()}, ValueError, "must be a redis"),
         ({"backend": "s3"}, s3.MissingS3Bucket, "needs an s3_bucket"),
         ({"backend": "s3", "s3_bucket": ""}, s3.MissingS3Bucket, "needs an s3_bucket"),
         ({"backend": "s3", "s3_bucket": "b"}, ValueError, "'s3' is not in this"),

@@ -2,6 +2,8 @@
 
 /// What has to happen when the process is forked.
 
+#include <cachier/export.hpp>
+
 #include <cstdint>
 #include <functional>
 
@@ -43,6 +45,6 @@ void hold_over_forks(Lock& lock) {
 
 /// How many forks this process's line has seen as a child: differs between a parent and
 /// its child, so that what was taken before a fork can be told from one's own. Some ns.
-[[nodiscard]] std::uint64_t fork_count() noexcept;
+[[nodiscard]] CACHIER_API std::uint64_t fork_count() noexcept;
 
 }  // namespace cachier::platform

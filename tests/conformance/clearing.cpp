@@ -128,7 +128,7 @@ TEST_P(StoreConformance, ClearOfStaleEntriesDisturbsNoComputation) {
   const Token token = claim(alpha("running"));
   const Basis basis = look(alpha("waiting"), without_claim()).token.basis;
   stored(alpha("old"), "old");
-  const std::uint64_t epoch = basis.epoch;
+  const std::uint64_t epoch = look(alpha("old"), without_claim()).token.basis.epoch;
   tick();
   stored(alpha("new"), "new");
   const Time then = look(alpha("new"), without_claim()).entry->stored_at;

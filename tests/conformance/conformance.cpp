@@ -91,6 +91,7 @@ Ask leased(Duration lease) {
 void StoreConformance::SetUp() {
   subject_ = GetParam().make();
   ASSERT_NE(subject_, nullptr);
+  if (const std::string why = subject_->why_not(); !why.empty()) GTEST_SKIP() << why;
   store_ = subject_->open();
   ASSERT_NE(store_, nullptr);
   can_ = store_->capabilities();

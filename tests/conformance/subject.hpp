@@ -21,6 +21,10 @@ class Subject {
   /// in each test, in children after a fork too.
   virtual std::shared_ptr<Store> open() = 0;
 
+  /// Why there is no store to be had here, a server that is not installed for one;
+  /// empty: there is. Asked first; tests are skipped with it.
+  [[nodiscard]] virtual std::string why_not() const { return {}; }
+
   /// Moves the clock by which the store judges the age of entries. False: it cannot be
   /// moved, and tests that need that are skipped.
   virtual bool advance(Duration by) {

@@ -1,0 +1,1 @@
+"""Stores that are reached through clients which programs bring themselves."""

@@ -1,0 +1,79 @@
+#pragma once
+
+/// Stores that are reached through a client which the program brings.
+
+#include "python.hpp"
+
+#include <cachier/store.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace cachier::python {
+
+/// `Store` on a Python adapter (`cachier/adapters/_base.py`), which moves bytes.
+///
+/// It makes and opens envelopes, chooses versions and what claims are known by, keeps
+/// the server's clock, and leaves a server alone that does not answer. Verbs take the
+/// GIL where the caller does not hold it; the client gives it up while it waits.
+class ClientStore final : public Store {
+ public:
+  /// Needs the GIL. `adapter`: a `Blocking`.
+  ClientStore(PyObject* adapter, std::string name);
+
+  [[nodiscard]] Capabilities capabilities() const noexcept override;
+  Result<Look> look(const Id& id, const Ask& ask, Deadline deadline) noexcept override;
+  Result<Version> commit(const Id& id, const Change& change,
+                         Deadline deadline) noexcept override;
+  Result<Page> scan(const Filter& filter, const Cursor& from,
+                    Deadline deadline) noexcept override;
+  Result<std::uint64_t> clear(const Filter& filter, Clear what,
+                              Deadline deadline) noexcept override;
+  [[nodiscard]] std::unique_ptr<Watch> watch(const Id& id) noexcept override;
+  [[nodiscard]] std::string location() const override;
+
+ private:
+  using SteadyTime = std::chrono::steady_clock::time_point;
+
+  struct Seen;
+
+  /// Does a verb of the adapter. `format`, `arguments`: as of `Py_BuildValue`, a tuple.
+  template <class... Arguments>
+  Result<Ref> ask(const char* what, const char* verb, Deadline deadline,
+                  const char* format, Arguments... arguments);
+  /// The pending exception as an error; counts for or against the server.
+  [[nodiscard]] Error failure(const char* what);
+  Result<Look> look_once(const Id& id, const Ask& ask, Deadline deadline);
+  Result<Version> put(const Id& id, const Change& change, Deadline deadline);
+  Result<Version> erase(const Id& id, Deadline deadline);
+  Result<Version> release(const Id& id, const Change& change, Deadline deadline);
+  Result<Version> renew(const Id& id, const Change& change, Deadline deadline);
+
+  /// The server's time, as far as is known; asks for it otherwise.
+  Result<std::int64_t> server_time(Deadline deadline);
+  /// What an answer tells of the server's clock: it was sent after `asked_at`.
+  void learn(std::int64_t now, SteadyTime asked_at) noexcept;
+
+  /// What a claim of this process is known by.
+  [[nodiscard]] std::string claim_of(std::uint64_t serial) noexcept;
+  void hold(const Id& id, const Token& token, const std::string& claim) noexcept;
+  void let_go(const std::string& claim) noexcept;
+
+  std::shared_ptr<const void> adapter_;
+  std::string name_;
+
+  // All under the GIL.
+  std::optional<std::int64_t> offset_;  ///< the server's clock less our steady one, us
+  /// The second half of what its claims are known by; 0: not chosen yet.
+  std::uint64_t claims_key_ = 0;
+  std::uint64_t forks_ = 0;  ///< at that time
+  /// After an outage: nobody asks before this but for one, and what they are told.
+  SteadyTime closed_until_;
+  std::chrono::milliseconds pause_{0};
+  std::optional<Error> outage_;
+};
+
+}  // namespace cachier::python
