@@ -47,8 +47,9 @@ class RedisServer:
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 1) as answers:
-                    answers.sendall(b"PING\r\n")
-                    if answers.recv(100):
+                    answers.sendall(b"INFO server\r\n")
+                    # Another one could have been faster to take the port.
+                    if b"process_id:%d\r" % self._process.pid in answers.recv(4096):
                         return
             except OSError:
                 pass
