@@ -24,6 +24,7 @@ build_packages=(
 check_packages=(
   make python3-venv libgtest-dev libgmock-dev libbenchmark-dev nlohmann-json3-dev
   clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev shellcheck util-linux git
+  redis-server
 )
 
 case $wanted in

@@ -218,28 +218,6 @@ std::string ClientStore::claim_of(std::uint64_t serial) noexcept {
   return text_of(serial, claims_key_);
 }
 
-void ClientStore::hold(const Id& id, const Token& token,
-                       const std::string& claim) noexcept {
-  const std::string digest = text_of(id.digest);
-  const std::string base = text_of(token.basis.version);
-  const Ref done = Ref::steal(interruptibly([&] {
-    return PyObject_CallMethod(
-        object_of(adapter_), "hold", "s#y#y#Ky#L", id.function->id().data(),
-        length(id.function->id()), digest.data(), length(digest), claim.data(),
-        length(claim), static_cast<unsigned long long>(token.basis.epoch), base.data(),
-        length(base), static_cast<long long>(kLease.count()));
-  }));
-  if (!done) PyErr_Clear();  // it ends with its lease
-}
-
-void ClientStore::let_go(const std::string& claim) noexcept {
-  const Ref done = Ref::steal(interruptibly([&] {
-    return PyObject_CallMethod(object_of(adapter_), "let_go", "y#", claim.data(),
-                               length(claim));
-  }));
-  if (!done) PyErr_Clear();
-}
-
 Result<Look> ClientStore::look(const Id& id, const Ask& ask,
                                Deadline deadline) noexcept {
   const WithGil gil;
@@ -267,9 +245,8 @@ Result<Look> ClientStore::look_once(const Id& id, const Ask& ask, Deadline deadl
   const std::string digest = text_of(id.digest);
   const std::string unreadable =
       ask.unreadable ? text_of(*ask.unreadable) : std::string();
-  const bool renewed_here = ask.lease == kNoLimit;
   const std::int64_t lease =
-      renewed_here
+      ask.lease == kNoLimit
           ? kLease.count()
           : std::chrono::duration_cast<std::chrono::milliseconds>(ask.lease).count();
   std::string claim;
@@ -309,7 +286,7 @@ Result<Look> ClientStore::look_once(const Id& id, const Ask& ask, Deadline deadl
   if (seen.claim == 1) {
     look.claim = Look::Claim::granted;
     look.token.serial = serial;
-    if (renewed_here) hold(id, look.token, claim);
+    held_.insert(serial);
   } else if (seen.claim == 2) {
     look.claim = Look::Claim::busy;
   }
@@ -369,6 +346,7 @@ Result<Version> ClientStore::put(const Id& id, const Change& change,
   const std::string& function = id.function->id();
   const std::string claim =
       change.token ? claim_of(change.token->serial) : std::string();
+  if (change.token) held_.erase(change.token->serial);
   const Basis basis =
       change.token ? change.token->basis : change.basis.value_or(Basis());
   const std::string base = text_of(basis.version);
@@ -413,7 +391,6 @@ Result<Version> ClientStore::put(const Id& id, const Change& change,
       continue;
     }
     learn(server_now, asked_at);
-    if (change.token) let_go(claim);
     if (became != kDone) return ErrorCode::claim_lost;
     return version;
   }
@@ -438,8 +415,7 @@ Result<Version> ClientStore::release(const Id& id, const Change& change,
                  "a release needs a token");
   }
   const std::string claim = claim_of(change.token->serial);
-  // Whatever comes of it, nobody needs it any more.
-  let_go(claim);
+  held_.erase(change.token->serial);
   const std::string digest = text_of(id.digest);
   const std::string base = text_of(change.token->basis.version);
   const std::string& function = id.function->id();
@@ -459,6 +435,8 @@ Result<Version> ClientStore::renew(const Id& id, const Change& change,
     return Error(ErrorCode::invalid_argument, "cannot renew a claim",
                  "a renewal needs a token");
   }
+  // A claim that was given back would be taken anew, as one whose lease is over is.
+  if (!held_.contains(change.token->serial)) return ErrorCode::claim_lost;
   const std::string claim = claim_of(change.token->serial);
   const std::string digest = text_of(id.digest);
   const std::string base = text_of(change.token->basis.version);
@@ -472,7 +450,18 @@ Result<Version> ClientStore::renew(const Id& id, const Change& change,
           static_cast<unsigned long long>(change.token->basis.epoch), base.data(),
           length(base), static_cast<long long>(lease.count()));
   if (!answer) return answer.error();
-  if (PyObject_IsTrue(answer->get()) != 1) return ErrorCode::claim_lost;
+  if (PyObject_IsTrue(answer->get()) != 1) {
+    held_.erase(change.token->serial);
+    return ErrorCode::claim_lost;
+  }
+  if (!held_.contains(change.token->serial)) {
+    // It was given back meanwhile, perhaps before the server did this.
+    Change again;
+    again.kind = Change::Kind::release;
+    again.token = change.token;
+    (void)release(id, again, deadline);
+    return ErrorCode::claim_lost;
+  }
   return change.token->basis.version;
 }
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 
 namespace cachier::python {
 
@@ -59,8 +60,6 @@ class ClientStore final : public Store {
 
   /// What a claim of this process is known by.
   [[nodiscard]] std::string claim_of(std::uint64_t serial) noexcept;
-  void hold(const Id& id, const Token& token, const std::string& claim) noexcept;
-  void let_go(const std::string& claim) noexcept;
 
   std::shared_ptr<const void> adapter_;
   std::string name_;
@@ -70,6 +69,8 @@ class ClientStore final : public Store {
   /// The second half of what its claims are known by; 0: not chosen yet.
   std::uint64_t claims_key_ = 0;
   std::uint64_t forks_ = 0;  ///< at that time
+  /// Serials of claims that were given, and neither put with nor given back.
+  std::unordered_set<std::uint64_t> held_;
   /// After an outage: nobody asks before this but for one, and what they are told.
   SteadyTime closed_until_;
   std::chrono::milliseconds pause_{0};

@@ -1,5 +1,6 @@
 """``cachier.report()``."""
 
+import gc
 import pathlib
 import time
 
@@ -11,7 +12,12 @@ from cachier import _reporting
 
 def of(function: object) -> _reporting.FunctionReport:
     name = f"{function.__module__}.{function.__qualname__}"  # type: ignore[attr-defined]
-    found = [one for one in cachier.report().functions if one.name == name]
+    gc.collect()  # other tests have functions of this name
+    found = [
+        one
+        for one in cachier.report().functions
+        if (one.name, one.location) == (name, function._store.location)  # type: ignore[attr-defined]
+    ]
     assert len(found) == 1, cachier.report()
     return found[0]
 

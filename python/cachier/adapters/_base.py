@@ -17,8 +17,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Protocol, TypeVar
 
-from . import _leases
-
 __all__ = [
     "LASTS",
     "OUTAGE",
@@ -192,25 +190,3 @@ class Blocking:
                 answer = line(talk.send(answer), timeout)
         except StopIteration as end:
             return end.value
-
-    def hold(
-        self,
-        function: str,
-        digest: bytes,
-        claim: bytes,
-        epoch: int,
-        base: bytes,
-        lease: int,
-    ) -> None:
-        """Renew a claim every third of its lease, until `let_go`."""
-
-        def renew() -> bool:
-            return bool(
-                self.ask("renew", 1.0, function, digest, claim, epoch, base, lease)
-            )
-
-        _leases.hold(claim, renew, lease / 3000)
-
-    def let_go(self, claim: bytes) -> None:
-        """Renew a claim no longer."""
-        _leases.let_go(claim)
