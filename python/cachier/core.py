@@ -98,11 +98,11 @@ def cachier(
         ``"pickle"`` (this machine's disk, shared by its processes; the default),
         ``"memory"`` (this process, the very objects) or ``"redis"`` (a server, through
         ``redis_client``).
+    mongetter, sql_engine : Any
+        For backends that are not in this version yet.
     redis_client : redis.Redis or callable
         For backend ``"redis"``: a client, or a callable that returns one, called for
         every operation.
-    mongetter, sql_engine : Any
-        For backends that are not in this version yet.
     s3_bucket, s3_prefix, s3_client, s3_client_factory : Any
         For a backend that is not in this version yet.
     s3_region, s3_endpoint_url, s3_config : Any
