@@ -258,7 +258,7 @@ Result<Miss> LocalStore::claim_in(Site& site, const Id& id, const Ask& ask,
     site.table().wake(slot_of(id.digest));
   };
   if (changed) {
-    const auto again = read_and_judge(site, id, ask, recounted, look, deadline);
+    auto again = read_and_judge(site, id, ask, recounted, look, deadline);
     if (!again || look.fresh) {
       give_back();
       look.outcome = Outcome::none;
