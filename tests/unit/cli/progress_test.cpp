@@ -2,14 +2,15 @@
 
 #include "command_line.hpp"
 
-#include <sys/ioctl.h>
-
 #include <fcntl.h>
 
 #include <cstdlib>
+#include <string_view>
 
 namespace cachier::test {
 namespace {
+
+constexpr std::string_view kEnd = "(end)";
 
 class Progress : public CommandLine {
  protected:
@@ -27,14 +28,19 @@ class Progress : public CommandLine {
     words.insert(words.end(), {"--dir", directory()});
     const Answer answer = run(std::move(words), nullptr, {}, terminal.c_str());
     EXPECT_EQ(answer.status, 0) << answer.out;
+    // What was written reaches the other side later, but in order: read up to a mark.
+    EXPECT_EQ(::write(slave, kEnd.data(), kEnd.size()), static_cast<ssize_t>(kEnd.size()));
     std::string seen;
-    int waiting = 0;
-    while (::ioctl(master, FIONREAD, &waiting) == 0 && waiting > 0) {
+    while (!seen.ends_with(kEnd)) {
       char bytes[4096];
       const ssize_t got = ::read(master, bytes, sizeof bytes);
-      if (got <= 0) break;
+      if (got <= 0) {
+        ADD_FAILURE() << "the terminal ended after " << testing::PrintToString(seen);
+        break;
+      }
       seen.append(bytes, static_cast<std::size_t>(got));
     }
+    if (seen.ends_with(kEnd)) seen.resize(seen.size() - kEnd.size());
     ::close(slave);
     ::close(master);
     return seen;
