@@ -22,6 +22,8 @@ std::string_view name_of(ErrorCode code) noexcept {
       return "corrupt";
     case ErrorCode::version_mismatch:
       return "version_mismatch";
+    case ErrorCode::untrusted:
+      return "untrusted";
     case ErrorCode::internal:
       return "internal";
   }

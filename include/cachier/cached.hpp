@@ -19,6 +19,7 @@
 #include <cachier/log.hpp>
 #include <cachier/metrics.hpp>
 #include <cachier/options.hpp>
+#include <cachier/signing.hpp>
 #include <cachier/store.hpp>
 #include <cachier/value.hpp>
 
@@ -691,6 +692,9 @@ requires Cacheable<std::decay_t<G>>
                              .separate_files = options.separate_files,
                              .near_cache_bytes = options.near_cache_bytes})
                      .value();
+  if (!options.signing_keys.empty()) {
+    state->function->sign_with(Keyring::of(options.signing_keys).value());
+  }
   if (options.max_entries || options.max_bytes) {
     const Bounds bounds{.entries = options.max_entries.value_or(Bounds::kNone),
                         .bytes = options.max_bytes.value_or(Bounds::kNone)};

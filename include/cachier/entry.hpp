@@ -5,6 +5,7 @@
 #include <cachier/export.hpp>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <compare>
 #include <cstddef>
@@ -48,6 +49,8 @@ struct Digest {
   friend auto operator<=>(const Digest&, const Digest&) = default;
 };
 
+class Keyring;
+
 /// A cached function as stores know it. Made once by `Function::intern`, never
 /// destroyed, so that a reference to it is always good and comparing addresses compares
 /// functions.
@@ -66,6 +69,15 @@ class CACHIER_API Function {
   /// Counts from 0 in this process: an index for tables that stores keep by function.
   [[nodiscard]] std::uint32_t serial() const noexcept { return serial_; }
 
+  /// What its entries are signed with in this process (`signing.hpp`); null: nothing.
+  [[nodiscard]] const Keyring* keyring() const noexcept {
+    return keyring_.load(std::memory_order_acquire);
+  }
+  /// From now on its entries are signed, and only signed ones count. Keys that are
+  /// replaced are kept for who may be using them. Thread-safe; may throw
+  /// `std::bad_alloc`.
+  void sign_with(std::shared_ptr<const Keyring> keyring) const;
+
   Function(const Function&) = delete;
   Function& operator=(const Function&) = delete;
 
@@ -76,6 +88,7 @@ class CACHIER_API Function {
   std::string id_;
   std::uint64_t seed_;
   std::uint32_t serial_;
+  mutable std::atomic<const Keyring*> keyring_{nullptr};
 };
 
 /// One call of one function. Borrows its bytes: good for as long as the caller's are.
@@ -206,6 +219,19 @@ class Value {
   [[nodiscard]] std::uint32_t code() const noexcept { return code_; }
   void set_code(std::uint32_t code) noexcept { code_ = code; }
 
+  /// Read from a store, with a signature by a key of ours.
+  [[nodiscard]] bool is_signed() const noexcept { return signed_; }
+  void set_signed(bool is_signed) noexcept { signed_ = is_signed; }
+
+  /// Takes over all that is said above of another value.
+  void set_marks_of(const Value& other) noexcept {
+    fingerprint_ = other.fingerprint_;
+    code_ = other.code_;
+    none_ = other.none_;
+    exception_ = other.exception_;
+    signed_ = other.signed_;
+  }
+
  private:
   std::shared_ptr<const void> owner_;
   const std::byte* data_ = nullptr;
@@ -215,6 +241,7 @@ class Value {
   Codec codec_ = Codec::live;
   bool none_ = false;
   bool exception_ = false;
+  bool signed_ = false;
   bool in_file_ = false;  ///< `owner_` is a `FileBytes`
 };
 

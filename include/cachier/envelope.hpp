@@ -1,7 +1,8 @@
 #pragma once
 
 /// What a persistent store writes for an entry (`docs/formats/envelope.md`): value, key
-/// and checksum in one piece of bytes.
+/// and checksum in one piece of bytes; signed, where its function has keys
+/// (`signing.hpp`).
 ///
 /// For those who write stores. All is thread-safe and pure; what allocates may throw
 /// `std::bad_alloc`.
@@ -9,7 +10,9 @@
 #include <cachier/entry.hpp>
 #include <cachier/error.hpp>
 #include <cachier/export.hpp>
+#include <cachier/signing.hpp>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -29,8 +32,9 @@ class CACHIER_API Draft {
   /// For the entry of this call. Precondition: the value's codec is not `live`.
   Draft(const Id& id, Value value);
 
-  /// Writes the checksum, into the head. Cheap, whatever the size; may be done again.
-  void stamp(Time stored_at, const Version& version) noexcept;
+  /// Writes checksum and signature, into the head. Cheap, whatever the size; may be
+  /// done again.
+  void stamp(Time stored_at, const Version& version);
 
   /// All before the value. Good for an entry once it is stamped with that entry's
   /// marks; its size does not change.
@@ -43,8 +47,11 @@ class CACHIER_API Draft {
  private:
   std::string head_;
   Value value_;
-  std::uint64_t seed_;
+  const Function* function_;
   std::uint64_t body_ = 0;
+  const Keyring* keyring_;  ///< null: it is not signed
+  std::size_t signature_at_ = 0;
+  std::array<std::byte, 32> signed_body_{};
 };
 
 /// The envelope of an entry, stamped.
@@ -56,7 +63,8 @@ class CACHIER_API Draft {
 ///
 /// Empty: sound, but of another call (the digests collide): a miss. Errors: `corrupt`,
 /// damaged or not an envelope; `version_mismatch`, sound, but of a form that this
-/// library does not know.
+/// library does not know; `untrusted`, the function has keys, and none of them has
+/// signed it.
 [[nodiscard]] CACHIER_API Result<std::optional<Value>> open(
     Bytes envelope, std::shared_ptr<const void> owner, const Id& id, Time stored_at,
     const Version& version);
@@ -70,6 +78,8 @@ struct Parts {
   std::uint64_t fingerprint = 0;
   bool none = false;
   bool exception = false;
+  bool is_signed = false;
+  std::uint64_t signature_offset = 0;
   std::uint32_t code = 0;
   std::uint64_t value_offset = 0;
   std::uint64_t value_size = 0;

@@ -33,6 +33,7 @@ enum class ErrorCode : std::uint8_t {
   deadline_exceeded,  ///< the operation's deadline passed first
   corrupt,            ///< stored bytes are damaged or not of our making
   version_mismatch,   ///< stored by a format that this library does not know
+  untrusted,          ///< stored by somebody who does not have our signing keys
   internal,           ///< a fault of ours; please report it
 };
 

@@ -22,6 +22,7 @@ struct Counters {
   std::atomic<std::uint64_t> size_rejections{0};  ///< results over `entry_size_limit`
   std::atomic<std::uint64_t> damaged{
       0};  ///< stored, but a checksum or form did not hold
+  std::atomic<std::uint64_t> untrusted{0};  ///< stored, not signed by a key of ours
   std::atomic<std::uint64_t> unreadable{
       0};  ///< sound, but of a codec this caller cannot read
   std::atomic<std::uint64_t> lost_claims{
@@ -43,6 +44,7 @@ struct StoreMetrics {
   std::uint64_t empty = 0;   ///< an empty answer that was not asked for (`allow_none`)
   std::uint64_t unreadable = 0;  ///< sound, but of a form that the caller cannot read
   std::uint64_t damaged = 0;     ///< a checksum or form did not hold
+  std::uint64_t untrusted = 0;   ///< not signed by a key of ours
   std::uint64_t collisions = 0;  ///< the entry of another call with an equal digest
 
   std::uint64_t failures = 0;   ///< looks and changes that the store could not do
@@ -51,7 +53,7 @@ struct StoreMetrics {
 
   [[nodiscard]] std::uint64_t hits() const noexcept { return near_hits + store_hits; }
   [[nodiscard]] std::uint64_t misses() const noexcept {
-    return absent + stale + empty + unreadable + damaged + collisions;
+    return absent + stale + empty + unreadable + damaged + untrusted + collisions;
   }
   friend bool operator==(const StoreMetrics&, const StoreMetrics&) = default;
 };

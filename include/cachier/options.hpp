@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace cachier {
 
@@ -51,6 +52,9 @@ struct Options {
   bool enable_metrics = false;
   /// Store SHA-256 instead of the arguments: for arguments that are secrets.
   bool hash_stored_keys = false;
+  /// Sign entries with the first of these, and use only those that one of them has
+  /// signed (`signing.hpp`): for stores that others can write to. None: neither.
+  std::vector<std::string> signing_keys = {};
 };
 
 /// Options of one call, over those of its function.

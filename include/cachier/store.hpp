@@ -106,6 +106,7 @@ struct Look {
   std::optional<Entry> entry;  ///< whatever is stored and counts, fresh or not
   bool fresh = false;          ///< `entry` is there and young enough
   bool damaged = false;        ///< something was stored, but its checksum or form fails
+  bool untrusted = false;      ///< something was stored, not signed by a key of ours
   Claim claim = Claim::none;
   Outcome outcome = Outcome::none;
   /// `token.basis` is always what this look saw; `token.serial` only when granted.

@@ -109,6 +109,8 @@ class _Calls(Generic[_P, _R_co]):
         holds: bool,
         code: int,
         other_code: int,
+        keys: tuple[bytes, ...],
+        pickles: bool,
         /,
     ) -> None: ...
     def _use_store(self, store: Store, /) -> None: ...

@@ -80,6 +80,8 @@ def _answer(known: dict[str, Any]) -> str:
 def _why_not_stored(known: dict[str, Any]) -> str | None:
     if known.get("damaged"):
         return "what is stored is damaged"
+    if known.get("untrusted"):
+        return "what is stored was not signed by a key of ours"
     if "stored_at" not in known:
         return "nothing is stored for these arguments"
     if not known["counts"]:

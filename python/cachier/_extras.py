@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import _core
+from . import _core, config
+
+#: `Keyring::kShortestKey`.
+_SHORTEST_KEY = 16
 
 #: `Cached::OtherCode`, by its numbers.
 _OTHER_CODE = ("ignore", "warn", "recompute")
@@ -33,6 +36,13 @@ def check(given: dict[str, Any]) -> None:
             f"on_code_change must be 'ignore', 'warn' or 'recompute', not {policy!r}\n"
             "  fix: leave it out, or use one of the three"
         )
+    codec = given.get("codec", "auto")
+    if codec not in ("auto", "safe"):
+        raise ValueError(
+            f"codec must be 'auto' or 'safe', not {codec!r}\n"
+            "  fix: leave it out, or use one of the two"
+        )
+    _signing_keys(given)
 
 
 def keyed(given: dict[str, Any], called: str, names: list[str]) -> list[str]:
@@ -98,8 +108,39 @@ def configure(
         code = digest(target)
     copies = bool(given.get("copy"))
     cached._configure(
-        _ignored(given), _exceptions(given), copies, holds and not copies, code, policy
+        _ignored(given),
+        _exceptions(given),
+        copies,
+        holds and not copies,
+        code,
+        policy,
+        _signing_keys(given),
+        given.get("codec") != "safe",
     )
+
+
+def _signing_keys(given: dict[str, Any]) -> tuple[bytes, ...]:
+    """Give the keys as bytes. Messages do not show them."""
+    keys = given.get("signing_key", config.value_of("signing_key"))
+    if keys is None:
+        return ()
+    if isinstance(keys, (bytes, str)):
+        keys = (keys,)
+    if not isinstance(keys, Sequence) or not all(
+        isinstance(key, (bytes, str)) for key in keys
+    ):
+        raise TypeError(
+            "signing_key must be bytes, a str or a sequence of them, not "
+            f"{type(keys).__name__}\n"
+            "  fix: give what secrets.token_bytes(32) made once, to all your programs"
+        )
+    secrets = tuple(k.encode() if isinstance(k, str) else k for k in keys)
+    if not secrets or min(map(len, secrets)) < _SHORTEST_KEY:
+        raise ValueError(
+            f"each signing_key must have {_SHORTEST_KEY} bytes or more\n"
+            "  fix: give what secrets.token_bytes(32) made once, to all your programs"
+        )
+    return secrets
 
 
 def _ignored(given: dict[str, Any]) -> tuple[str, ...]:

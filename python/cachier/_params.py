@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import _core
@@ -18,8 +18,8 @@ class Params:
 
     Assigning to a field takes effect at the next call. ``backend``, ``cache_dir``,
     ``hash_func``, ``mongetter``, ``pickle_reload``, ``separate_files``,
-    ``entry_size_limit`` and ``allow_non_static_methods`` are read when a decorator is
-    applied, the others at every call.
+    ``entry_size_limit``, ``allow_non_static_methods`` and ``signing_key`` are read when
+    a decorator is applied, the others at every call.
 
     Parameters
     ----------
@@ -53,6 +53,8 @@ class Params:
         What is larger is not stored.
     allow_non_static_methods : bool
         Whether methods may be decorated.
+    signing_key : bytes, str, sequence of them or None
+        What entries are signed with. Not shown by ``repr``.
 
     """
 
@@ -71,6 +73,9 @@ class Params:
     cleanup_interval: datetime.timedelta = datetime.timedelta(days=1)
     entry_size_limit: int | str | None = None
     allow_non_static_methods: bool = False
+    signing_key: bytes | str | Sequence[bytes | str] | None = dataclasses.field(
+        default=None, repr=False
+    )
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign, and have every function read its settings anew."""

@@ -51,11 +51,15 @@ def _warn_once(subject: str, message: str, warning: str) -> None:
 
 
 def unreadable(function: str, error: BaseException) -> None:
-    """Log that a stored value cannot be decoded; the call computes."""
-    _log.info(
-        "a stored result of %s cannot be read: computing it anew",
-        function,
-        exc_info=error,
+    """Warn once a function that a stored value cannot be decoded; the call computes."""
+    message = (
+        f"cannot read a stored result of {function}\n"
+        f"  cause: {type(error).__name__}: {error}"
+    )
+    _warn_once(
+        f"unreadable {function}",
+        message,
+        f"{message}\n  meanwhile: it is computed anew; this is said once",
     )
 
 

@@ -67,10 +67,10 @@ class StoreReport:
     near_hits, store_hits : int
         Entries found in this process's memory, and read from the store. Waiting for
         somebody's result and asking about calls count too.
-    absent, stale, empty, unreadable, damaged, collisions : int
+    absent, stale, empty, unreadable, damaged, untrusted, collisions : int
         Looks that found no fresh entry, by cause: nothing is stored, it is too old, it
         is a ``None`` without ``allow_none``, it is of a form that cannot be read here,
-        its checksum does not hold, it belongs to another call.
+        its checksum does not hold, no key of ours has signed it, it belongs to another call.
     failures : int
         What the store could not do.
     evictions : int
@@ -88,6 +88,7 @@ class StoreReport:
     empty: int = 0
     unreadable: int = 0
     damaged: int = 0
+    untrusted: int = 0
     collisions: int = 0
     failures: int = 0
     evictions: int = 0
@@ -102,6 +103,7 @@ class StoreReport:
             + self.empty
             + self.unreadable
             + self.damaged
+            + self.untrusted
             + self.collisions
         )
 

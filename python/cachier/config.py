@@ -78,6 +78,7 @@ DEFAULTS: dict[str, Any] = {
     "cleanup_interval": datetime.timedelta(days=1),
     "entry_size_limit": None,
     "allow_non_static_methods": False,
+    "signing_key": None,
 }
 
 #: The live object, once somebody asked for it.

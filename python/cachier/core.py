@@ -30,7 +30,16 @@ _LOCAL = ("pickle", "local")
 _SERVERS = ("mongo", "sql", "redis", "s3")
 _NAMES = ("pickle", "memory", *_SERVERS)
 #: Options that `_extras` is for.
-_EXTRAS = frozenset({"ignore", "cache_exceptions", "copy", "on_code_change"})
+_EXTRAS = frozenset(
+    {
+        "ignore",
+        "cache_exceptions",
+        "copy",
+        "on_code_change",
+        "signing_key",
+        "codec",
+    }
+)
 
 _CO_GENERATOR = 0x20
 _CO_COROUTINE = 0x80
@@ -81,6 +90,8 @@ def cachier(
     ) = None,
     copy: bool | None = None,
     on_code_change: Literal["ignore", "warn", "recompute"] | None = None,
+    signing_key: bytes | str | Sequence[bytes | str] | None = None,
+    codec: Literal["auto", "safe"] | None = None,
 ) -> Decorator:
     """Cache the results of a function.
 
@@ -170,6 +181,15 @@ def cachier(
         they are handed out (None), with one warning, or computed anew. Comments,
         layout, docstrings and decorators are no code, and what the function calls is
         not looked at. Heeded for results that were stored with this option.
+    signing_key : bytes, str or sequence of them
+        Entries are signed (HMAC-SHA256), and what nobody with a key has signed is
+        computed anew without being looked into: for stores that others can write to.
+        16 bytes or more, known to your programs only. Of several, the first signs and
+        all are taken, so that keys can be changed.
+    codec : {"auto", "safe"}
+        ``"safe"``: results are never pickled nor unpickled, so that a stored one cannot
+        run code; those that are no plain data are not stored, and that is raised where
+        it is for what does not pickle. None: pickled where plain data does not do.
 
     Returns
     -------
@@ -267,7 +287,8 @@ class Decorator:
         self._hash_func = _hash_func_of(given)
         backend = _backend_of(given)
         _check(given)
-        self._extras = not _EXTRAS.isdisjoint(given)
+        signs = config.value_of("signing_key") is not None
+        self._extras = signs or not _EXTRAS.isdisjoint(given)
         if self._extras:
             from . import _extras
 

@@ -496,7 +496,7 @@ PyObject* precache(PyObject* self, const Arguments& arguments, PyObject* value) 
   const Placed placed(cached, key);
   Ref kept;
   Result<Value> stored = cached.live == nullptr
-                             ? encode_value(value, cached.size_limit)
+                             ? encode_value(value, cached.size_limit, cached.pickles)
                              : encode_live(cached, value, cached.size_limit, kept);
   if (!stored) {
     if (PyErr_Occurred() != nullptr) return nullptr;
@@ -541,6 +541,7 @@ PyObject* raise_error(const Error& error) {
     case ErrorCode::unavailable:
     case ErrorCode::corrupt:
     case ErrorCode::version_mismatch:
+    case ErrorCode::untrusted:
       type = PyExc_OSError;
       break;
     case ErrorCode::claim_lost:

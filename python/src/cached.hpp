@@ -61,6 +61,7 @@ struct Cached {
   LiveStore* live = nullptr;     ///< the same store, if it keeps objects
   std::uint64_t size_limit = std::numeric_limits<std::uint64_t>::max();
   Buffers buffers = Buffers::mapped;
+  Pickles pickles = Pickles::taken;
   Bounds bounds;  ///< of what the store keeps of it
   /// What the process holds of a store that others share; null: it always asks.
   std::shared_ptr<LiveStore> held;

@@ -7,10 +7,13 @@
 
 #include <cachier/cbor.hpp>
 #include <cachier/key.hpp>
+#include <cachier/signing.hpp>
 
 #include <algorithm>
 #include <array>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "cached.hpp"
 #include "key_walk.hpp"
@@ -215,8 +218,8 @@ PyObject* measure(PyObject* self, PyObject*) {
   if (cached.live != nullptr) {
     for (const auto& object : cached.live->objects_of(*cached.id)) {
       ++count;
-      const auto value =
-          encode_value(object_of(object), std::numeric_limits<std::uint64_t>::max());
+      const auto value = encode_value(
+          object_of(object), std::numeric_limits<std::uint64_t>::max(), Pickles::taken);
       if (value) bytes += value->bytes().size();
       if (!drop_exception()) return nullptr;  // what has no stored form has no size
     }
@@ -269,17 +272,40 @@ PyObject* precache_value(PyObject* self, PyObject* const* values, Py_ssize_t cou
   return precache(self, rest.view(), value);
 }
 
-/// _configure(ignore, exceptions, copies, holds, code, other_code): what few functions
-/// want. Before the first call.
+/// Has entries signed with these keys, a tuple of bytes.
+bool sign_with(const Function& function, PyObject* keys) {
+  std::vector<std::string> secrets;
+  for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(keys); ++at) {
+    char* data = nullptr;
+    Py_ssize_t size = 0;
+    if (PyBytes_AsStringAndSize(PyTuple_GET_ITEM(keys, at), &data, &size) < 0) {
+      return false;
+    }
+    secrets.emplace_back(data, static_cast<std::size_t>(size));
+  }
+  auto keyring = Keyring::of(secrets);
+  if (!keyring) {
+    raise_error(keyring.error());
+    return false;
+  }
+  function.sign_with(std::move(*keyring));
+  return true;
+}
+
+/// _configure(ignore, exceptions, copies, holds, code, other_code, keys, pickles): what
+/// few functions want. Before the first call.
 PyObject* configure(PyObject* self, PyObject* arguments) {
   Cached& cached = cached_of(self);
-  PyObject *ignore = nullptr, *exceptions = nullptr;
-  int copies = 0, holds = 0, other_code = 0;
+  PyObject *ignore = nullptr, *exceptions = nullptr, *keys = nullptr;
+  int copies = 0, holds = 0, other_code = 0, pickles = 0;
   unsigned int code = 0;
-  if (!PyArg_ParseTuple(arguments, "O!O!ppIi", &PyTuple_Type, &ignore, &PyTuple_Type,
-                        &exceptions, &copies, &holds, &code, &other_code)) {
+  if (!PyArg_ParseTuple(arguments, "O!O!ppIiO!p", &PyTuple_Type, &ignore, &PyTuple_Type,
+                        &exceptions, &copies, &holds, &code, &other_code, &PyTuple_Type,
+                        &keys, &pickles)) {
     return nullptr;
   }
+  if (PyTuple_GET_SIZE(keys) > 0 && !sign_with(*cached.id, keys)) return nullptr;
+  cached.pickles = pickles != 0 ? Pickles::taken : Pickles::refused;
   cached.parameters.leave_out(ignore);
   if (cached.own) cached.own->leave_out(ignore);
   if (PyTuple_GET_SIZE(exceptions) > 0) cached.exceptions = Ref::borrow(exceptions);
@@ -353,14 +379,15 @@ PyObject* get_counters(PyObject* self, void*) {
     return static_cast<unsigned long long>(counter.load(std::memory_order_relaxed));
   };
   return Py_BuildValue(
-      "{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "hits",
+      "{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "hits",
       read(counters.hits), "misses", read(counters.misses), "stale_hits",
       read(counters.stale_hits), "recalculations", read(counters.recalculations),
       "waits", read(counters.waits), "wait_timeouts", read(counters.wait_timeouts),
       "size_rejections", read(counters.size_rejections), "damaged",
-      read(counters.damaged), "unreadable", read(counters.unreadable), "lost_claims",
-      read(counters.lost_claims), "lost_leases", read(counters.lost_leases),
-      "store_errors", read(counters.store_errors), "run_time", read(counters.run_time));
+      read(counters.damaged), "untrusted", read(counters.untrusted), "unreadable",
+      read(counters.unreadable), "lost_claims", read(counters.lost_claims),
+      "lost_leases", read(counters.lost_leases), "store_errors",
+      read(counters.store_errors), "run_time", read(counters.run_time));
 }
 
 PyObject* represent(PyObject* self) {

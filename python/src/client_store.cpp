@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "backends/shared/tally.hpp"
 #include "live_store.hpp"
 #include "platform/fork.hpp"
 #include "platform/random.hpp"
@@ -228,12 +229,16 @@ Result<Look> ClientStore::look(const Id& id, const Ask& ask,
         answer->outcome == Outcome::not_storable || answer->fresh) {
       return answer;
     }
-    // Fresh to the server, which knows marks only: damaged, or another key's.
+    // Fresh to the server, which knows marks only: damaged, not signed, another key's.
     Ask again = ask;
     again.unreadable = answer->token.basis.version;
     const bool damaged = answer->damaged;
+    const bool untrusted = answer->untrusted;
     answer = look_once(id, again, deadline);
-    if (answer) answer->damaged = damaged;
+    if (answer) {
+      answer->damaged = damaged;
+      answer->untrusted = untrusted;
+    }
     return answer;
   } catch (const std::bad_alloc&) {
     return out_of_memory(kCannotLook);
@@ -301,7 +306,7 @@ Result<Look> ClientStore::look_once(const Id& id, const Ask& ask, Deadline deadl
       as_bytes({data + seen.offset, static_cast<std::size_t>(size - seen.offset)}),
       share_object(seen.bytes), id, entry.stored_at, entry.version);
   if (!value) {
-    look.damaged = value.error() == ErrorCode::corrupt;
+    shared::refuse(value.error(), look);
     return look;
   }
   if (!*value || ((*value)->is_none() && !ask.allow_none)) return look;

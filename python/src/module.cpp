@@ -232,7 +232,7 @@ PyObject* core_digest(PyObject*, PyObject* arguments) {
 /// For tests: a value as it is stored, (codec, bytes), and back.
 PyObject* core_encode_value(PyObject*, PyObject* object) {
   const Result<Value> value =
-      encode_value(object, std::numeric_limits<std::uint64_t>::max());
+      encode_value(object, std::numeric_limits<std::uint64_t>::max(), Pickles::taken);
   if (!value) return PyErr_Occurred() != nullptr ? nullptr : raise_error(value.error());
   const Ref bytes = Ref::steal(to_bytes(value->bytes()));
   return bytes ? Py_BuildValue("iO", static_cast<int>(value->codec()), bytes.get())
@@ -251,7 +251,8 @@ PyObject* core_decode_value(PyObject*, PyObject* arguments) {
       {static_cast<const std::byte*>(bytes.buf), static_cast<std::size_t>(bytes.len)},
       nullptr);
   value.set_fingerprint(fingerprint);
-  PyObject* const object = decode_value(value, Buffers::copied).release();
+  PyObject* const object =
+      decode_value(value, Buffers::copied, Pickles::taken).release();
   PyBuffer_Release(&bytes);
   return object;
 }

@@ -221,6 +221,7 @@ PyObject* examine(PyObject* self, PyObject* const* values, Py_ssize_t count,
     report_engine_messages();
     if (look) {
       if (!set(dict, "damaged", look->damaged)) return nullptr;
+      if (!set(dict, "untrusted", look->untrusted)) return nullptr;
       if (look->entry && !describe_entry(dict, asked, *look)) return nullptr;
     } else {
       failure = look.error();

@@ -72,13 +72,13 @@ PyObject* get_metrics(PyObject* self, void*) {
     return static_cast<unsigned long long>(count);
   };
   return Py_BuildValue(
-      "{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "near_hits",
+      "{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "near_hits",
       number(metrics.near_hits), "store_hits", number(metrics.store_hits), "absent",
       number(metrics.absent), "stale", number(metrics.stale), "empty",
       number(metrics.empty), "unreadable", number(metrics.unreadable), "damaged",
-      number(metrics.damaged), "collisions", number(metrics.collisions), "failures",
-      number(metrics.failures), "evictions", number(metrics.evictions), "set_aside",
-      number(metrics.set_aside));
+      number(metrics.damaged), "untrusted", number(metrics.untrusted), "collisions",
+      number(metrics.collisions), "failures", number(metrics.failures), "evictions",
+      number(metrics.evictions), "set_aside", number(metrics.set_aside));
 }
 
 PyGetSetDef properties[] = {

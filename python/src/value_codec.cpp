@@ -530,7 +530,8 @@ Ref unpickle(const Value& value, Buffers how) {
 
 }  // namespace
 
-Result<Value> encode_value(PyObject* object, std::uint64_t size_limit) {
+Result<Value> encode_value(PyObject* object, std::uint64_t size_limit,
+                           Pickles pickles) {
   Result<Value> value = over_limit();
   cbor::Writer writer;
   if (ValueWriter(writer).write(object)) {
@@ -538,13 +539,22 @@ Result<Value> encode_value(PyObject* object, std::uint64_t size_limit) {
     value = Value::of_bytes(Codec::cbor, writer.take());
   } else {
     if (PyErr_Occurred() != nullptr) return does_not_pickle();
+    if (pickles == Pickles::refused) {
+      PyErr_Format(PyExc_TypeError,
+                   "codec='safe' stores plain data only: numbers, texts, bytes, dates, "
+                   "and lists, tuples, sets and dicts of them, each in one place; this "
+                   "%s is or has something else\n  fix: return plain data, or store "
+                   "pickles, with a signing_key where others can write to the store",
+                   Py_TYPE(object)->tp_name);
+      return does_not_pickle();
+    }
     value = pickle(object, size_limit);
   }
   if (value) value->set_none(object == Py_None);
   return value;
 }
 
-Ref decode_value(const Value& value, Buffers buffers) {
+Ref decode_value(const Value& value, Buffers buffers, Pickles pickles) {
   if (value.fingerprint() != 0) {
     PyErr_SetString(PyExc_ValueError,
                     "the stored value is of a C++ type that is described otherwise");
@@ -556,7 +566,10 @@ Ref decode_value(const Value& value, Buffers buffers) {
     case Codec::cbor:
       return ValueReader(value.bytes()).read_all();
     case Codec::pickle:
-      return unpickle(value, buffers);
+      if (pickles == Pickles::taken) return unpickle(value, buffers);
+      PyErr_SetString(PyExc_ValueError,
+                      "the stored value is a pickle, which codec='safe' refuses");
+      return {};
   }
   PyErr_SetString(PyExc_ValueError, "the stored value is of an unknown codec");
   return {};

@@ -74,7 +74,7 @@ Result<Value> encode_live(const Cached& cached, PyObject* object,
     size_limit = std::min(size_limit, room - std::min(room, Recency::kOverhead));
   }
   if (size_limit != std::numeric_limits<std::uint64_t>::max()) {
-    Result<Value> sized = encode_value(object, size_limit);
+    Result<Value> sized = encode_value(object, size_limit, Pickles::taken);
     // What has no stored form has no size: it is kept.
     if (!drop_exception()) return sized;
     if (!sized && sized.error() == ErrorCode::too_large) return sized;
@@ -147,7 +147,7 @@ bool PythonWork::accept(const Entry& entry) noexcept {
   }
   if (!is_usable(entry.value)) return false;
   // The bytes outlive this: decoding runs code of whoever made the value.
-  Ref decoded = decode_value(entry.value, cached_.buffers);
+  Ref decoded = decode_value(entry.value, cached_.buffers, cached_.pickles);
   if (decoded && entry.value.is_exception()) {
     if (PyErr_GivenExceptionMatches(decoded.get(), cached_.exceptions.get()) == 0) {
       return false;
@@ -194,7 +194,7 @@ Result<Value> PythonWork::encode(std::uint64_t size_limit) noexcept {
   try {
     if (raised_) return encode_exception(size_limit);
     if (cached_.live == nullptr) {
-      Result<Value> value = encode_value(result_.get(), size_limit);
+      Result<Value> value = encode_value(result_.get(), size_limit, cached_.pickles);
       if (PyErr_Occurred() != nullptr) {
         Raised raised = Raised::take();
         if (cached_.raise_unstorable || !raised.is(PyExc_Exception)) {
@@ -221,7 +221,7 @@ Result<Value> PythonWork::encode_exception(std::uint64_t size_limit) {
     const Ref wrapped = copy ? wrap_raised(copy.get()) : Ref();
     if (wrapped) return Value::of_object(share_object(wrapped.get()));
   } else {
-    Result<Value> value = encode_value(raised_.get(), size_limit);
+    Result<Value> value = encode_value(raised_.get(), size_limit, cached_.pickles);
     if (value) {
       value->set_exception(true);
       value->set_code(cached_.code);

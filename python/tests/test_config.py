@@ -27,6 +27,7 @@ FIELDS = [
     "cleanup_interval",
     "entry_size_limit",
     "allow_non_static_methods",
+    "signing_key",  # ours
 ]
 
 

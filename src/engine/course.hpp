@@ -4,10 +4,12 @@
 /// and how its caller waits meanwhile.
 
 #include <cachier/engine.hpp>
+#include <cachier/log.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <optional>
 #include <random>
 #include <string>
@@ -54,6 +56,18 @@ inline void count(std::atomic<std::uint64_t>& counter) noexcept {
   change.token = token;
   change.outcome = outcome;
   return change;
+}
+
+/// Says that somebody else has written what was found.
+inline void log_untrusted(const Id& id, const Store& store) noexcept {
+  try {
+    log(LogLevel::warning,
+        "did not use an entry of " + id.function->id() +
+            "\n  cause: no signing key of ours has signed it\n  fix: find out who else "
+            "writes to " +
+            store.location() + "; or give all programs the same signing keys");
+  } catch (const std::bad_alloc&) {  // It is counted.
+  }
 }
 
 class GrantedRefresh final : public Refresh {
@@ -338,6 +352,10 @@ class Course {
     }
     look_ = std::move(*answer);
     if (look_.damaged) count(counters_.damaged);
+    if (look_.untrusted) {
+      count(counters_.untrusted);
+      log_untrusted(id_, *store_);
+    }
     const Do next = machine_.looked(look_);
     if (machine_.claimed()) {
       renewal_ = Renewal::of(store_, id_, machine_.token(), policy_, looked_at_);

@@ -20,6 +20,7 @@ enum Field : std::uint64_t {
   kKey = 5,
   kKeyHash = 6,
   kException = 7,
+  kSignature = 9,
   kFirstIgnorable = 24,
   kCode = kFirstIgnorable,
   kPadding = 25,
@@ -31,6 +32,8 @@ constexpr std::size_t kChecksumAt = 3;
 constexpr std::size_t kBodyAt = kChecksumAt + 8;
 constexpr std::size_t kMaxFields = 23;
 constexpr std::size_t kHashSize = 32;
+constexpr std::size_t kSignatureSize = 32;
+constexpr std::string_view kSignedMark = "cachier signed entry 1";
 
 constexpr std::uint64_t kCborVersion = 1;
 constexpr std::uint64_t kPickleVersion = 1;
@@ -49,17 +52,50 @@ std::uint64_t little_endian(std::uint64_t value) noexcept {
   return std::endian::native == std::endian::little ? value : __builtin_bswap64(value);
 }
 
-std::uint64_t checksum(std::uint64_t body, std::uint64_t fields, std::uint64_t seed,
-                       Time stored_at, const Version& version) noexcept {
+/// What the checksum and the signature cover beside the envelope's own bytes.
+struct Marks {
+  std::uint64_t fields;
+  Time stored_at;
+  const Version& version;
+
+  [[nodiscard]] std::array<std::uint64_t, 5> words() const noexcept {
+    const auto time = static_cast<std::uint64_t>(stored_at.time_since_epoch().count());
+    return {little_endian(fields), little_endian(time), little_endian(version.words[0]),
+            little_endian(version.words[1]), little_endian(version.words[2])};
+  }
+};
+
+std::uint64_t checksum(std::uint64_t body, std::uint64_t seed,
+                       const Marks& marks) noexcept {
+  const auto [fields, time, first, second, third] = marks.words();
   const std::array<std::uint64_t, 7> words = {
-      little_endian(body),
-      little_endian(fields),
-      little_endian(seed),
-      little_endian(static_cast<std::uint64_t>(stored_at.time_since_epoch().count())),
-      little_endian(version.words[0]),
-      little_endian(version.words[1]),
-      little_endian(version.words[2])};
+      little_endian(body), fields, little_endian(seed), time, first, second, third};
   return keys::hash64(std::as_bytes(std::span(words)));
+}
+
+/// What is signed: it leads with what no other message of ours does.
+std::string signed_message(const std::array<std::byte, kHashSize>& body,
+                           const Function& function, const Marks& marks) {
+  const auto words = marks.words();
+  std::string message;
+  message.reserve(kSignedMark.size() + body.size() + sizeof words +
+                  function.id().size());
+  message.append(kSignedMark).append(as_text(body));
+  message.append(as_text(std::as_bytes(std::span(words)))).append(function.id());
+  return message;
+}
+
+/// The bytes after the checksum, with zeros for the signature at this offset of the
+/// envelope; 0: there is none.
+std::array<Bytes, 3> body_of(Bytes envelope, std::size_t signature_at) noexcept {
+  static constexpr std::array<std::byte, kSignatureSize> kZeros{};
+  if (signature_at == 0) return {envelope.subspan(kBodyAt)};
+  return {envelope.subspan(kBodyAt, signature_at - kBodyAt), kZeros,
+          envelope.subspan(signature_at + kSignatureSize)};
+}
+
+std::uint64_t hash_of(const std::array<Bytes, 3>& body) noexcept {
+  return body[1].empty() ? keys::hash64(body[0]) : keys::hash64(body);
 }
 
 std::uint64_t field_count(std::byte head) noexcept {
@@ -91,6 +127,12 @@ void write_padding(cbor::Writer& writer, std::size_t value_size) {
 
 Error corrupt(const char* cause) {
   return {ErrorCode::corrupt, "cannot read a stored entry", cause};
+}
+
+Error untrusted(const char* cause) {
+  return {ErrorCode::untrusted, "did not use a stored entry", cause,
+          "find out who else writes to the store; or give all programs the same "
+          "signing keys"};
 }
 
 Error unknown(std::string cause) {
@@ -167,6 +209,13 @@ Result<Parts> read_fields(Bytes beginning, std::uint64_t size) {
       case kException:
         sound = reader.boolean(parts.exception) && parts.exception;
         break;
+      case kSignature: {
+        Bytes signature;
+        sound = reader.bytes(signature) && signature.size() == kSignatureSize;
+        parts.is_signed = true;
+        parts.signature_offset = reader.offset() - kSignatureSize;
+        break;
+      }
       case kCode:
         sound = read_code(reader, parts.code);
         break;
@@ -217,13 +266,16 @@ bool is_key_of(const Parts& parts, const Id& id) noexcept {
 }  // namespace
 
 Draft::Draft(const Id& id, Value value)
-    : value_(std::move(value)), seed_(id.function->seed()) {
+    : value_(std::move(value)),
+      function_(id.function),
+      keyring_(id.function->keyring()) {
   const Bytes content = value_.bytes();
   const bool padded = content.size() >= kAlignedFrom;
   std::uint64_t fields = 5;
   if (value_.fingerprint() != 0) ++fields;
   if (value_.is_none()) ++fields;
   if (value_.is_exception()) ++fields;
+  if (keyring_ != nullptr) ++fields;
   if (value_.code() != 0) ++fields;
   if (padded) ++fields;
 
@@ -249,6 +301,11 @@ Draft::Draft(const Id& id, Value value)
     head.unsigned_int(kException);
     head.boolean(true);
   }
+  if (keyring_ != nullptr) {
+    head.unsigned_int(kSignature);
+    head.bytes(std::array<std::byte, kSignatureSize>{});
+    signature_at_ = head.size() - kSignatureSize;
+  }
   if (value_.code() != 0) {
     head.unsigned_int(kCode);
     head.unsigned_int(value_.code());
@@ -258,7 +315,9 @@ Draft::Draft(const Id& id, Value value)
 
   head.bytes_head(content.size());
   head_ = as_text(head.view());
-  body_ = keys::hash64(as_bytes(head_).subspan(kBodyAt), content);
+  const std::array<Bytes, 2> body = {as_bytes(head_).subspan(kBodyAt), content};
+  body_ = keys::hash64(body);
+  if (keyring_ != nullptr) signed_body_ = keys::sha256(body);
 }
 
 std::string Draft::whole() const {
@@ -268,11 +327,14 @@ std::string Draft::whole() const {
   return bytes;
 }
 
-void Draft::stamp(Time stored_at, const Version& version) noexcept {
+void Draft::stamp(Time stored_at, const Version& version) {
   const std::span<std::byte> bytes = std::as_writable_bytes(std::span(head_));
+  const Marks marks{field_count(bytes[0]), stored_at, version};
   store(bytes.data() + kChecksumAt,
-        cbor::detail::big_endian(
-            checksum(body_, field_count(bytes[0]), seed_, stored_at, version)));
+        cbor::detail::big_endian(checksum(body_, function_->seed(), marks)));
+  if (keyring_ == nullptr) return;
+  const std::string message = signed_message(signed_body_, *function_, marks);
+  store(bytes.data() + signature_at_, keyring_->sign(as_bytes(message)));
 }
 
 std::string seal(const Id& id, const Value& value, Time stored_at,
@@ -288,14 +350,26 @@ Result<std::optional<Value>> open(Bytes envelope, std::shared_ptr<const void> ow
   if (!has_prefix(envelope)) return corrupt("it is not an envelope");
   std::uint64_t stored;
   std::memcpy(&stored, envelope.data() + kChecksumAt, sizeof stored);
-  const std::uint64_t body = keys::hash64(envelope.subspan(kBodyAt));
-  if (cbor::detail::big_endian(stored) != checksum(body, field_count(envelope[0]),
-                                                   id.function->seed(), stored_at,
-                                                   version)) {
+  const Marks marks{field_count(envelope[0]), stored_at, version};
+  const auto parts = read_fields(envelope, envelope.size());
+  const auto signature_at =
+      parts ? static_cast<std::size_t>(parts->signature_offset) : 0;
+  const std::array<Bytes, 3> body = body_of(envelope, signature_at);
+  if (cbor::detail::big_endian(stored) !=
+      checksum(hash_of(body), id.function->seed(), marks)) {
     return corrupt("its checksum does not hold");
   }
-  const auto parts = read_fields(envelope, envelope.size());
   if (!parts) return parts.error();
+  const Keyring* const keyring = id.function->keyring();
+  if (keyring != nullptr) {
+    if (!parts->is_signed) return untrusted("it is not signed");
+    const std::string message = signed_message(keys::sha256(body), *id.function, marks);
+    Keyring::Mac mac;
+    std::memcpy(mac.data(), envelope.data() + signature_at, mac.size());
+    if (!keyring->accepts(as_bytes(message), mac)) {
+      return untrusted("none of our keys has signed it");
+    }
+  }
   if (!is_key_of(*parts, id)) return std::optional<Value>();
   Value value(parts->codec,
               envelope.subspan(static_cast<std::size_t>(parts->value_offset)),
@@ -304,6 +378,7 @@ Result<std::optional<Value>> open(Bytes envelope, std::shared_ptr<const void> ow
   value.set_none(parts->none);
   value.set_exception(parts->exception);
   value.set_code(parts->code);
+  value.set_signed(keyring != nullptr);
   return std::optional<Value>(std::move(value));
 }
 

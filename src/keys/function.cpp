@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "keys/hash.hpp"
 #include "platform/fork.hpp"
@@ -15,6 +16,7 @@ namespace {
 struct Registry {
   platform::Lock lock;
   std::map<std::string_view, const Function*> functions;  // keys are views of the ids
+  std::vector<std::shared_ptr<const Keyring>> keyrings;   // of functions, now or once
 };
 
 Registry& registry() {
@@ -49,6 +51,14 @@ const Function& Function::intern(std::string_view id) {
       new Function(std::string(id), seed_of(id), serial));
   known.functions.emplace(made->id(), made.get());
   return *made.release();
+}
+
+void Function::sign_with(std::shared_ptr<const Keyring> keyring) const {
+  Registry& known = registry();
+  const std::lock_guard hold(known.lock);
+  const Keyring* const given = keyring.get();
+  known.keyrings.push_back(std::move(keyring));
+  keyring_.store(given, std::memory_order_release);
 }
 
 }  // namespace cachier

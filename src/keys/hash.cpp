@@ -1,10 +1,14 @@
 #include "keys/hash.hpp"
 
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <cachier/key.hpp>
+
+#include <memory>
+#include <new>
 
 namespace cachier {
 namespace keys {
@@ -13,11 +17,10 @@ std::uint64_t hash64(Bytes bytes) noexcept {
   return XXH3_64bits(bytes.data(), bytes.size());
 }
 
-std::uint64_t hash64(Bytes first, Bytes then) noexcept {
+std::uint64_t hash64(std::span<const Bytes> parts) noexcept {
   XXH3_state_t state;
   XXH3_64bits_reset(&state);
-  XXH3_64bits_update(&state, first.data(), first.size());
-  XXH3_64bits_update(&state, then.data(), then.size());
+  for (const Bytes part : parts) XXH3_64bits_update(&state, part.data(), part.size());
   return XXH3_64bits_digest(&state);
 }
 
@@ -25,6 +28,22 @@ std::array<std::byte, 32> sha256(Bytes bytes) noexcept {
   std::array<std::byte, 32> hash;
   SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
          reinterpret_cast<unsigned char*>(hash.data()));
+  return hash;
+}
+
+std::array<std::byte, 32> sha256(std::span<const Bytes> parts) {
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(
+      EVP_MD_CTX_new(), &EVP_MD_CTX_free);
+  std::array<std::byte, 32> hash;
+  bool done = context != nullptr &&
+              EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
+  for (const Bytes part : parts) {
+    done = done && EVP_DigestUpdate(context.get(), part.data(), part.size()) == 1;
+  }
+  auto* const to = reinterpret_cast<unsigned char*>(hash.data());
+  if (!done || EVP_DigestFinal_ex(context.get(), to, nullptr) != 1) {
+    throw std::bad_alloc();
+  }
   return hash;
 }
 

@@ -2,13 +2,15 @@
 
 #include <cachier/envelope.hpp>
 #include <cachier/key.hpp>
+#include <cachier/signing.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
-#include "keys/hash.hpp"
+#include "support/checksum.hpp"
 
 namespace {
 
@@ -23,6 +25,35 @@ const Function& function() {
   return kFunction;
 }
 
+/// One whose entries are signed.
+const Function& signing_function() {
+  static const Function& kFunction = [&]() -> const Function& {
+    const Function& made = Function::intern("cachier:fuzz.signed");
+    const std::string keys[] = {"a key that nobody fuzzes"};
+    made.sign_with(Keyring::of(keys).value());
+    return made;
+  }();
+  return kFunction;
+}
+
+/// Whatever is written by somebody without keys is not taken.
+void open_with_keys(Bytes input, Bytes key) {
+  const Function& function = signing_function();
+  const Id id{&function, digest_of(function, key), key, false};
+  require(!envelope::open(input, nullptr, id, Time(), Version()));
+  const Id unsigned_id{&::function(), id.digest, key, false};
+  const Value value(Codec::cbor, input, nullptr);
+  const std::string sealed = envelope::seal(unsigned_id, value, Time(), Version());
+  require(!envelope::open(as_bytes(sealed), nullptr, id, Time(), Version()));
+  std::string ours = envelope::seal(id, value, Time(), Version());
+  const auto back = envelope::open(as_bytes(ours), nullptr, id, Time(), Version());
+  require(back && back->has_value() && as_text((**back).bytes()) == as_text(input));
+  if (input.empty()) return;
+  const std::size_t at = static_cast<std::size_t>(input[0]) % ours.size();
+  ours[at] = static_cast<char>(ours[at] ^ 1);
+  require(!envelope::open(as_bytes(ours), nullptr, id, Time(), Version()));
+}
+
 /// Bytes that pass the checksum reach the parser behind it.
 void open_with_right_checksum(Bytes input, const Id& id) {
   constexpr std::size_t kBody = 11;
@@ -30,18 +61,7 @@ void open_with_right_checksum(Bytes input, const Id& id) {
   std::string bytes(as_text(input));
   bytes[1] = 0;
   bytes[2] = 0x48;
-  const std::uint64_t words[7] = {
-      keys::hash64(as_bytes(bytes).subspan(kBody)),
-      static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[0])) - 0xa0u,
-      id.function->seed(),
-      0,
-      0,
-      0,
-      0};
-  const std::uint64_t checksum = keys::hash64(std::as_bytes(std::span(words)));
-  for (std::size_t i = 0; i < 8; ++i) {
-    bytes[3 + i] = static_cast<char>(checksum >> (56 - 8 * i) & 0xff);
-  }
+  test::write_checksum(bytes, id.function->seed(), Time(), Version());
   const auto opened = envelope::open(as_bytes(bytes), nullptr, id, Time(), Version());
   if (!opened) {
     require(opened.error() == ErrorCode::corrupt ||
@@ -64,6 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (parts) require(parts->value_offset + parts->value_size == size);
   (void)envelope::open(input, nullptr, id, Time(), Version());
   open_with_right_checksum(input, id);
+  open_with_keys(input, key);
 
   Value value(size % 2 == 0 ? Codec::cbor : Codec::pickle, input, nullptr);
   value.set_none(size % 3 == 0);

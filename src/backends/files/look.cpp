@@ -58,7 +58,7 @@ Result<FilesStore::Seen> FilesStore::read(const Id& id, const std::string& path,
 Miss FilesStore::judge(const Seen& seen, const Id& id, const Ask& ask, Look& look) {
   look.token.basis = seen.basis;
   look.entry.reset();
-  look.fresh = false;
+  look.fresh = look.untrusted = false;
   look.damaged = seen.damaged;
   if (seen.damaged) return Miss::damaged;
   if (!seen.head) return Miss::absent;
@@ -66,10 +66,7 @@ Miss FilesStore::judge(const Seen& seen, const Id& id, const Ask& ask, Look& loo
   const Time stored_at = seen.head->stored_at;
   auto value =
       envelope::open(seen.envelope, seen.owner, id, stored_at, seen.basis.version);
-  if (!value) {
-    look.damaged = value.error() == ErrorCode::corrupt;
-    return look.damaged ? Miss::damaged : Miss::unreadable;
-  }
+  if (!value) return shared::refuse(value.error(), look);
   if (!*value) return Miss::collision;
   Entry entry{std::move(**value), stored_at, seen.basis.version};
   near_cache_.remember(id, seen.stamp, seen.basis.epoch, entry);
@@ -84,7 +81,8 @@ bool FilesStore::find_near(const Id& id, const Ask& ask, const std::string& path
   if (ask.max_age <= Duration::zero()) return false;
   auto found = near_cache_.find(id);
   if (!found || (found->entry.value.is_none() && !ask.allow_none) ||
-      ask.unreadable == found->entry.version)
+      ask.unreadable == found->entry.version ||
+      (id.function->keyring() != nullptr && !found->entry.value.is_signed()))
     return false;
   if (ask.max_age != kNoLimit) {
     look.now = platform::wall_now();

@@ -123,24 +123,18 @@ Result<LocalStore::Row> LocalStore::read_all(Site& site, const Id& id,
 Miss LocalStore::judge(const Row& row, const Id& id, const Ask& ask, Look& look) {
   look.token.basis = row.basis;
   look.entry.reset();
-  look.fresh = look.damaged = false;
+  look.fresh = look.damaged = look.untrusted = false;
   if (!row.filled) return Miss::absent;
   if (row.none && !ask.allow_none) return Miss::empty;
   if (ask.unreadable == row.basis.version) return Miss::unreadable;
   auto value =
       envelope::open(row.envelope, row.owner, id, row.stored_at, row.basis.version);
-  if (!value) {
-    look.damaged = value.error() == ErrorCode::corrupt;
-    return look.damaged ? Miss::damaged : Miss::unreadable;
-  }
+  if (!value) return shared::refuse(value.error(), look);
   if (!*value) return Miss::collision;
   if ((*value)->is_none() && !ask.allow_none) return Miss::empty;
   if (row.file) {
     Value mapped = Value::in_file((*value)->codec(), (*value)->bytes(), row.file);
-    mapped.set_fingerprint((*value)->fingerprint());
-    mapped.set_none((*value)->is_none());
-    mapped.set_exception((*value)->is_exception());
-    mapped.set_code((*value)->code());
+    mapped.set_marks_of(**value);
     if (!row.file->is_unchanged()) {
       look.damaged = true;
       return Miss::damaged;

@@ -37,6 +37,7 @@ bool NearCache::with_current(Shard& shard, const Id& id, const Ask& ask,
   if (record.counter() != table->counter(slot_of(id.digest)).load()) return false;
   if (record.is_none() && !ask.allow_none) return false;
   if (ask.unreadable && *ask.unreadable == record.version()) return false;
+  if (id.function->keyring() != nullptr && !record.is_signed()) return false;
   Time now;
   if (ask.max_age != kNoLimit) {
     now = platform::wall_now();

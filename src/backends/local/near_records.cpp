@@ -54,7 +54,8 @@ Record::Record(const Id& id, std::uint64_t counter, std::uint64_t epoch,
       function_(id.function->serial()),
       shape_(shape_of(id)),
       codec_(entry.value.codec()),
-      flags_(static_cast<std::uint8_t>(flags | (entry.value.is_none() ? kNone : 0))) {}
+      flags_(static_cast<std::uint8_t>(flags | (entry.value.is_none() ? kNone : 0) |
+                                       (entry.value.is_signed() ? kSigned : 0))) {}
 
 Record::Pointer Record::make(const Id& id, std::uint64_t counter, std::uint64_t epoch,
                              const Entry& entry, const Copy& copy) {
@@ -108,6 +109,7 @@ Value Record::value_of(const Pointer& self) noexcept {
   if ((self->flags_ & kApart) != 0) return self->apart().value;
   Value value(self->codec_, {self->tail() + (self->shape_ >> 1), self->size_}, self);
   value.set_none(self->is_none());
+  value.set_signed(self->is_signed());
   return value;
 }
 

@@ -42,6 +42,7 @@ class Record {
   [[nodiscard]] Version version() const noexcept { return Version{{version_, 0, 0}}; }
   [[nodiscard]] Time stored_at() const noexcept { return stored_at_; }
   [[nodiscard]] bool is_none() const noexcept { return (flags_ & kNone) != 0; }
+  [[nodiscard]] bool is_signed() const noexcept { return (flags_ & kSigned) != 0; }
   /// The value, which shares `self`.
   [[nodiscard]] static Value value_of(const Pointer& self) noexcept;
   [[nodiscard]] Copy copy() const noexcept;
@@ -65,7 +66,7 @@ class Record {
   struct Apart;
   template <std::size_t kSize>
   struct WithTail;
-  enum : std::uint8_t { kNone = 1, kAskedFor = 2, kApart = 4 };
+  enum : std::uint8_t { kNone = 1, kAskedFor = 2, kApart = 4, kSigned = 8 };
 
   [[nodiscard]] const Apart& apart() const noexcept;
   [[nodiscard]] const std::byte* tail() const noexcept {

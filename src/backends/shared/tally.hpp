@@ -20,8 +20,17 @@ enum class Miss : std::uint8_t {
   empty,
   unreadable,
   damaged,
+  untrusted,
   collision,
 };
+
+/// What a look says of an envelope that could not be opened.
+inline Miss refuse(const Error& error, Look& look) noexcept {
+  look.damaged = error == ErrorCode::corrupt;
+  look.untrusted = error == ErrorCode::untrusted;
+  if (look.damaged) return Miss::damaged;
+  return look.untrusted ? Miss::untrusted : Miss::unreadable;
+}
 
 /// Thread-safe. On cache lines of its own, as it is written to where others are read.
 class alignas(64) Tally {
@@ -53,6 +62,7 @@ class alignas(64) Tally {
             .empty = looks(Miss::empty),
             .unreadable = looks(Miss::unreadable),
             .damaged = looks(Miss::damaged),
+            .untrusted = looks(Miss::untrusted),
             .collisions = looks(Miss::collision),
             .failures = read(failures_),
             .evictions = read(evictions_),
@@ -69,7 +79,7 @@ class alignas(64) Tally {
     count.fetch_add(more, std::memory_order_relaxed);
   }
 
-  std::array<Count, 7> looks_{};
+  std::array<Count, 8> looks_{};
   Count failures_{0};
   Count evictions_{0};
   Count set_aside_{0};

@@ -320,6 +320,31 @@ TEST(Cached, SizesNeedAStoredForm) {
   }
 }
 
+TEST(Cached, OnlySignedEntriesAreUsed) {
+  const TempDirectory directory;
+  int runs = 0;
+  const auto count = [&](int) { return ++runs; };
+  Options options{.cache_dir = directory.path().string()};
+  auto open_to_all = cached("signed", count, options);
+  EXPECT_EQ(open_to_all(1), 1);
+  EXPECT_EQ(open_to_all(1), 1);
+
+  options.signing_keys = {"the key of our programs"};
+  auto f = cached("signed", count, options);
+  EXPECT_EQ(f(1), 2) << "nobody has signed that";
+  EXPECT_EQ(f(1), 2);
+  EXPECT_EQ(f.counters().untrusted, 1U);
+
+  options.signing_keys = {"short"};
+  try {
+    (void)cached("signed", count, options);
+    FAIL() << "accepted";
+  } catch (const Exception& refused) {
+    EXPECT_EQ(refused.error(), ErrorCode::invalid_argument);
+    EXPECT_EQ(std::string(refused.what()).find("short\n"), std::string::npos);
+  }
+}
+
 TEST(Cached, HiddenArgumentsAreNotOnDisk) {
   const TempDirectory directory;
   Options options{.cache_dir = directory.path().string()};
