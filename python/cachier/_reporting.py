@@ -70,7 +70,8 @@ class StoreReport:
     absent, stale, empty, unreadable, damaged, untrusted, collisions : int
         Looks that found no fresh entry, by cause: nothing is stored, it is too old, it
         is a ``None`` without ``allow_none``, it is of a form that cannot be read here,
-        its checksum does not hold, no key of ours has signed it, it belongs to another call.
+        its checksum does not hold, no key of ours has signed it, it belongs to another
+        call.
     failures : int
         What the store could not do.
     evictions : int

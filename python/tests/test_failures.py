@@ -1,6 +1,5 @@
 """Stores that fail: what reaches the caller, and what is said."""
 
-import logging
 import os
 import stat
 import time

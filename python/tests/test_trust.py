@@ -76,7 +76,9 @@ class TestSigning:
     def test_a_key_of_others_is_no_key(self, shared):
         options, forge, trace = shared
         forge(f"signing_key={secrets.token_bytes(32)!r}")
-        assert cachier.cachier(**options, signing_key=KEY)(lambda x: "ours")(1) == "ours"
+        assert (
+            cachier.cachier(**options, signing_key=KEY)(lambda x: "ours")(1) == "ours"
+        )
         assert not trace.exists()
 
     def test_other_processes_with_the_key_share(self, shared, recorded):

@@ -1,23 +1,9 @@
 #include <cachier/signing.hpp>
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include "keys/hash.hpp"
 
 namespace cachier {
 namespace {
-
-Keyring::Mac mac_of(std::string_view key, Bytes message) noexcept {
-  Keyring::Mac mac{};
-  unsigned size = 0;
-  const auto* const done =
-      HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
-           reinterpret_cast<const unsigned char*>(message.data()), message.size(),
-           reinterpret_cast<unsigned char*>(mac.data()), &size);
-  // Without memory: what was signed so is not accepted by anybody.
-  if (done == nullptr || size != mac.size()) mac.fill(std::byte{0});
-  return mac;
-}
 
 Error invalid(const char* cause) {
   return {ErrorCode::invalid_argument, "cannot sign entries", cause,
@@ -40,21 +26,20 @@ Result<std::shared_ptr<const Keyring>> Keyring::of(std::span<const std::string> 
 }
 
 Keyring::Mac Keyring::sign(Bytes message) const noexcept {
-  return mac_of(keys_.front(), message);
+  return keys::hmac_sha256(as_bytes(keys_.front()), message);
 }
 
 bool Keyring::accepts(Bytes message, const Mac& mac) const noexcept {
-  if (mac == Mac{}) return false;
+  if (mac == Mac{}) return false;  // of nobody: its writer had no memory
   bool accepted = false;
   for (const std::string& key : keys_) {
-    const Mac ours = mac_of(key, message);
-    accepted |= CRYPTO_memcmp(ours.data(), mac.data(), mac.size()) == 0;
+    accepted |= keys::equal_secrets(keys::hmac_sha256(as_bytes(key), message), mac);
   }
   return accepted;
 }
 
 Keyring::~Keyring() {
-  for (std::string& key : keys_) OPENSSL_cleanse(key.data(), key.size());
+  for (std::string& key : keys_) keys::wipe(key);
 }
 
 }  // namespace cachier

@@ -1,6 +1,8 @@
 #include "keys/hash.hpp"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -45,6 +47,25 @@ std::array<std::byte, 32> sha256(std::span<const Bytes> parts) {
     throw std::bad_alloc();
   }
   return hash;
+}
+
+std::array<std::byte, 32> hmac_sha256(Bytes key, Bytes message) noexcept {
+  std::array<std::byte, 32> mac{};
+  unsigned size = 0;
+  const auto* const done =
+      HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+           reinterpret_cast<const unsigned char*>(message.data()), message.size(),
+           reinterpret_cast<unsigned char*>(mac.data()), &size);
+  if (done == nullptr || size != mac.size()) mac.fill(std::byte{0});
+  return mac;
+}
+
+bool equal_secrets(Bytes left, Bytes right) noexcept {
+  return CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
+}
+
+void wipe(std::string& secret) noexcept {
+  OPENSSL_cleanse(secret.data(), secret.size());
 }
 
 }  // namespace keys

@@ -29,7 +29,8 @@ class Progress : public CommandLine {
     const Answer answer = run(std::move(words), nullptr, {}, terminal.c_str());
     EXPECT_EQ(answer.status, 0) << answer.out;
     // What was written reaches the other side later, but in order: read up to a mark.
-    EXPECT_EQ(::write(slave, kEnd.data(), kEnd.size()), static_cast<ssize_t>(kEnd.size()));
+    EXPECT_EQ(::write(slave, kEnd.data(), kEnd.size()),
+              static_cast<ssize_t>(kEnd.size()));
     std::string seen;
     while (!seen.ends_with(kEnd)) {
       char bytes[4096];
