@@ -151,7 +151,7 @@ class TestSigning:
         assert recorded == [1]
 
     def test_large_values_in_files_of_their_own(self, shared, recorded):
-        options, forge, trace = shared
+        options, _, _ = shared
         large = b"x" * 3_000_000
         f = cachier.cachier(**options, signing_key=KEY)(lambda: large)
         assert f() == f() == large
