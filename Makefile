@@ -3,6 +3,7 @@
 #
 # JOBS=n               how many jobs at once (all processors)
 # PYTHON=...           the Python to build for (`python3`), taken when build/venv is made
+# CORES="..."          what `make test-local` tests: scripts/test-local.sh --help
 # FUZZ_SECONDS=n       how long each fuzzer runs (600)
 # PREFIX, DESTDIR      where `make install` puts things (/usr/local)
 # V=1                  every test's line, every compiler's command
@@ -18,6 +19,7 @@ PREFIX ?= /usr/local
 PY := build/venv/bin/python
 VENV_PATH := $(CURDIR)/build/venv/bin:$(PATH)
 DEV := build/dev
+CORES ?=
 V ?=
 
 export JOBS FUZZ_SECONDS
@@ -73,6 +75,27 @@ test-python-dev-mode: build ## Those of calls in Python's development mode
 test-wheel: setup ## `pip install .` in a clean environment, and a first call there
 	@echo "== pip install"
 	@scripts/test_wheel.sh
+
+.PHONY: test-python-matrix
+test-python-matrix: setup ## A wheel for each Python that is there, and the tests with it
+	@echo "== Python 3.10 to 3.13"
+	@scripts/python_matrix.sh $(if $(CI),--ends)
+
+.PHONY: test-local
+test-local: ## The Python tests of CORES="mongo redis sql s3 memory pickle", with their servers
+	@scripts/test-local.sh $(CORES)
+
+.PHONY: test-all-local test-external test-mongo-local test-redis-local test-sql-local
+test-all-local: ## All of them
+	@scripts/test-local.sh all
+test-external: ## Those of MongoDB, Redis and SQL
+	@scripts/test-local.sh external
+test-mongo-local: ## Those of MongoDB
+	@scripts/test-local.sh mongo
+test-redis-local: ## Those of Redis
+	@scripts/test-local.sh redis
+test-sql-local: ## Those of SQL servers
+	@scripts/test-local.sh sql
 
 .PHONY: lint
 lint: build ## Formats, includes, clang-tidy, ruff, shellcheck
@@ -144,6 +167,11 @@ install: ## The library, its headers and the command line into PREFIX
 install-dev: setup ## The Python package into build/venv, from this tree
 	@$(PY) -m pip install --quiet --no-build-isolation --no-deps --editable .
 
+.PHONY: install-all
+install-all: setup ## The same, with the clients of all servers
+	@$(PY) -m pip install --quiet --no-build-isolation --editable '.[all]' \
+	  --constraint scripts/requirements-dev.txt
+
 .PHONY: dist
 dist: setup ## dist/: an sdist and a wheel for other machines, tried in a bare Debian
 	@scripts/dist.sh
@@ -158,4 +186,4 @@ clean: ## Removes what was built; what was set up stays
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / { printf "  make %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

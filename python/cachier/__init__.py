@@ -12,6 +12,7 @@ answered from the store, in every process of this machine, until the result is s
 
 from __future__ import annotations
 
+import atexit as _atexit
 import os as _os
 import sys as _sys
 
@@ -64,6 +65,9 @@ __all__ = [
     "set_global_params",
 ]
 
+# The engine's own threads: none calls into an interpreter that is going. Refreshes are
+# over by then.
+_atexit.register(_core.shutdown)
 if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_core.after_fork_in_child)
 

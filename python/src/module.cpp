@@ -263,6 +263,15 @@ PyObject* after_fork_in_child(PyObject*, PyObject*) {
   return Py_NewRef(Py_None);
 }
 
+/// Threads that renew claims may be on their way into Python, and wait for the GIL.
+PyObject* core_shutdown(PyObject*, PyObject*) {
+  {
+    const WithGilReleased released;
+    shutdown();
+  }
+  return Py_NewRef(Py_None);
+}
+
 PyMethodDef functions[] = {
     {"open_store", guarded<open_store_handle>, METH_VARARGS, nullptr},
     {"open_client_store", guarded<open_client_store>, METH_VARARGS, nullptr},
@@ -283,6 +292,7 @@ PyMethodDef functions[] = {
     {"encode_value", guarded<core_encode_value>, METH_O, nullptr},
     {"decode_value", guarded<core_decode_value>, METH_VARARGS, nullptr},
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
+    {"shutdown", core_shutdown, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
 int execute(PyObject* module) {

@@ -31,7 +31,12 @@ def cache_dir(tmp_path):
     return str(tmp_path / "cache")
 
 
-@pytest.fixture(params=["memory", "pickle"])
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=getattr(pytest.mark, name))
+        for name in ("memory", "pickle")
+    ]
+)
 def backend(request):
     """Every backend that is built."""
     return request.param
@@ -83,6 +88,11 @@ def recorded():
             return len(self)
 
     return Runs()
+
+
+def short_repr(value):
+    """Give what a test of a value is called by: the same in every process."""
+    return repr(value).partition(" at 0x")[0][:40]
 
 
 REPOSITORY = Path(__file__).resolve().parents[2]

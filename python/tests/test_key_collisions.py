@@ -20,6 +20,7 @@ import typing
 import zoneinfo
 
 import pytest
+from conftest import short_repr
 
 from cachier import _core, cachier
 
@@ -674,7 +675,7 @@ COMMON = [
 ]
 
 
-@pytest.mark.parametrize("value", COMMON, ids=lambda v: repr(v)[:30])
+@pytest.mark.parametrize("value", COMMON, ids=short_repr)
 def test_common_things_have_keys(value):
     assert key(value) == key(value)
 

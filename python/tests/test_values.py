@@ -20,6 +20,7 @@ import uuid
 import zoneinfo
 
 import pytest
+from conftest import short_repr
 
 from cachier import _core
 
@@ -189,14 +190,14 @@ def round_trip(value):
     return codec, _core.decode_value(codec, data)
 
 
-@pytest.mark.parametrize("value", SIMPLE, ids=lambda v: repr(v)[:40])
+@pytest.mark.parametrize("value", SIMPLE, ids=short_repr)
 def test_builtin_values_are_cbor(value):
     codec, back = round_trip(value)
     assert codec == CBOR
     assert same(back, pickle.loads(pickle.dumps(value)))
 
 
-@pytest.mark.parametrize("value", PICKLED, ids=lambda v: repr(v)[:40])
+@pytest.mark.parametrize("value", PICKLED, ids=short_repr)
 def test_everything_else_is_pickled(value):
     codec, back = round_trip(value)
     assert codec == PICKLE
