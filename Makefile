@@ -34,6 +34,8 @@ build = cmake --build build/$(1) --parallel $(JOBS) \
   $(if $(V),--verbose,$$([[ -t 1 ]] || echo -- --quiet))
 ctest = ctest --test-dir build/$(1) --parallel $(JOBS) --output-on-failure \
   --no-tests=error $(if $(V),,| grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .*( Passed |\*\*\*Skipped))')
+# Starts the servers that tests talk to, and ends those that nobody else needs.
+with_servers = scripts/services run --
 # g++ 12's ThreadSanitizer does not know the address layout of newer kernels.
 plain_addresses := $(shell setarch --addr-no-randomize true 2>/dev/null && \
   echo setarch --addr-no-randomize)
@@ -61,7 +63,7 @@ test-cpp: build ## The C++ tests, and the installed package
 .PHONY: test-python
 test-python: build ## The Python tests
 	@echo "== Python tests"
-	@$(PY) -m pytest -q python/tests
+	@$(with_servers) $(PY) -m pytest -q python/tests
 
 .PHONY: test-python-dev-mode
 test-python-dev-mode: build ## Those of calls in Python's development mode
@@ -76,10 +78,16 @@ test-wheel: setup ## `pip install .` in a clean environment, and a first call th
 	@echo "== pip install"
 	@scripts/test_wheel.sh
 
+.PHONY: services-start services-stop services-status services-env services-logs
+services-start: setup ## The real servers that tests need: docs/services.md
+	@scripts/services start
+services-stop services-status services-env services-logs: services-%:
+	@scripts/services $*
+
 .PHONY: test-python-matrix
 test-python-matrix: setup ## A wheel for each Python that is there, and the tests with it
 	@echo "== Python 3.10 to 3.13"
-	@scripts/python_matrix.sh $(if $(CI),--ends)
+	@$(with_servers) scripts/python_matrix.sh $(if $(CI),--ends)
 
 .PHONY: test-local
 test-local: ## The Python tests of CORES="mongo redis sql s3 memory pickle", with their servers
@@ -112,7 +120,7 @@ asan: setup ## Every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	@echo "== C++ tests under ASan and UBSan"
 	@$(call ctest,asan)
 	@echo "== Python tests under ASan and UBSan"
-	@scripts/pytest_asan.sh build/asan
+	@$(with_servers) scripts/pytest_asan.sh build/asan
 
 .PHONY: tsan
 tsan: setup ## The C++ tests under ThreadSanitizer

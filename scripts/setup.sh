@@ -6,6 +6,7 @@
 #   scripts/setup.sh         everything: build, tests, lint, sanitizers, fuzzers
 #   scripts/setup.sh demo    a compiler, CMake and four libraries: enough for the demo
 #   scripts/setup.sh bench   everything, and the rivals that `make bench` measures
+#   scripts/setup.sh packages NAME...   these Debian packages, for scripts/services
 #
 # PYTHON=... chooses the interpreter (3.10 or later, with its headers); else `python3`.
 # Versions: Debian's release fixes those of apt, scripts/requirements-*.txt those of pip.
@@ -37,8 +38,9 @@ case $wanted in
     packages=("${build_packages[@]}" "${check_packages[@]}")
     requirements=(scripts/requirements-dev.txt scripts/requirements-bench.txt)
     ;;
+  packages) packages=("${@:2}") ;;
   *)
-    echo "usage: scripts/setup.sh [demo | all | bench]" >&2
+    echo "usage: scripts/setup.sh [demo | all | bench | packages NAME...]" >&2
     exit 2
     ;;
 esac
@@ -172,6 +174,12 @@ make_venv() {
 }
 
 mkdir -p build
+if [[ $wanted == packages ]]; then
+  command -v apt-get >/dev/null || fail "cannot install ${packages[*]}" \
+    "this system has no apt-get" "install what these Debian packages hold"
+  install_packages
+  exit 0
+fi
 # More than what is asked for is as good.
 for done in "$wanted" all bench; do
   [[ $wanted == bench && $done == all ]] && continue

@@ -1,0 +1,49 @@
+"""Real servers for tests: those that `scripts/services` has started, and a test's own.
+
+``docs/services.md`` says how they come to be there.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(_REPOSITORY / "tests/support"))
+
+from services.catalog import KINDS  # noqa: E402
+from services.failure import Missing  # noqa: E402
+from services.own import Own  # noqa: E402
+from services.shared import reason_variable, required  # noqa: E402
+from services.toxics import Proxy  # noqa: E402
+
+__all__ = ["Own", "Proxy", "own", "server_url"]
+
+
+def server_url(name):
+    """Give the address of a server; without it, skip, or fail where it is required.
+
+    `name` is as in ``scripts/services status``; the address is that of the user's own
+    server where the environment has one.
+    """
+    kind = KINDS[name]
+    url = os.environ.get(f"CACHIER_TEST_{kind.variable}")
+    if not url:
+        _lack(name, os.environ.get(reason_variable(kind), "it has not been started"))
+    return url
+
+
+def own(name, servers):
+    """Start a server of the test's own, to kill and freeze; else as `server_url`."""
+    try:
+        return servers.start(name)
+    except Missing as why:
+        return _lack(name, why.on_one_line)
+
+
+def _lack(name, why):
+    words = f"no {name}: {why} (`scripts/services run {name} -- COMMAND` starts it)"
+    if name in required(os.environ):
+        pytest.fail(words, pytrace=False)
+    pytest.skip(words)

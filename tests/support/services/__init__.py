@@ -1,0 +1,1 @@
+"""The real servers that tests need: what `scripts/services` is made of."""
