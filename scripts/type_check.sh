@@ -29,6 +29,7 @@ users() {
 }
 
 part mypy "$python" -m mypy --strict python/cachier
+part "mypy of services" "$python" -m mypy --strict tests/support/services
 part stubtest "$python" -m mypy.stubtest cachier --concise \
   --allowlist scripts/stubtest-allowlist.txt
 part pyright users
