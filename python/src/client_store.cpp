@@ -8,7 +8,6 @@
 #include <thread>
 #include <utility>
 
-#include "backends/shared/tally.hpp"
 #include "live_store.hpp"
 #include "platform/fork.hpp"
 #include "platform/random.hpp"
@@ -17,6 +16,7 @@ namespace cachier::python {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
+using shared::Miss;
 
 constexpr char kCannotLook[] = "cannot look into the cache";
 constexpr char kCannotStore[] = "cannot store in the cache";
@@ -224,28 +224,39 @@ Result<Look> ClientStore::look(const Id& id, const Ask& ask,
   const WithGil gil;
   const ErrorsAside aside;
   try {
-    Result<Look> answer = look_once(id, ask, deadline);
-    if (!answer || answer->claim != Look::Claim::none || !ask.claim ||
-        answer->outcome == Outcome::not_storable || answer->fresh) {
-      return answer;
-    }
-    // Fresh to the server, which knows marks only: damaged, not signed, another key's.
-    Ask again = ask;
-    again.unreadable = answer->token.basis.version;
-    const bool damaged = answer->damaged;
-    const bool untrusted = answer->untrusted;
-    answer = look_once(id, again, deadline);
-    if (answer) {
-      answer->damaged = damaged;
-      answer->untrusted = untrusted;
-    }
+    Miss miss = Miss::absent;
+    Result<Look> answer = look_and_claim(id, ask, deadline, miss);
+    tally_.answered(answer);
+    if (answer) tally_.looked(*answer, miss);
     return answer;
   } catch (const std::bad_alloc&) {
     return out_of_memory(kCannotLook);
   }
 }
 
-Result<Look> ClientStore::look_once(const Id& id, const Ask& ask, Deadline deadline) {
+Result<Look> ClientStore::look_and_claim(const Id& id, const Ask& ask,
+                                         Deadline deadline, Miss& miss) {
+  Result<Look> answer = look_once(id, ask, deadline, miss);
+  if (!answer || answer->claim != Look::Claim::none || !ask.claim ||
+      answer->outcome == Outcome::not_storable || answer->fresh) {
+    return answer;
+  }
+  // Fresh to the server, which knows marks only: damaged, not signed, another key's.
+  Ask again = ask;
+  again.unreadable = answer->token.basis.version;
+  const bool damaged = answer->damaged;
+  const bool untrusted = answer->untrusted;
+  Miss ignored = miss;
+  answer = look_once(id, again, deadline, ignored);
+  if (answer) {
+    answer->damaged = damaged;
+    answer->untrusted = untrusted;
+  }
+  return answer;
+}
+
+Result<Look> ClientStore::look_once(const Id& id, const Ask& ask, Deadline deadline,
+                                    Miss& miss) {
   const std::string& function = id.function->id();
   const std::string digest = text_of(id.digest);
   const std::string unreadable =
@@ -295,7 +306,12 @@ Result<Look> ClientStore::look_once(const Id& id, const Ask& ask, Deadline deadl
   } else if (seen.claim == 2) {
     look.claim = Look::Claim::busy;
   }
-  if (seen.bytes == Py_None || ask.unreadable == look.token.basis.version) return look;
+  miss = look.damaged ? Miss::damaged : Miss::absent;
+  if (seen.bytes == Py_None) return look;
+  if (ask.unreadable == look.token.basis.version) {
+    miss = Miss::unreadable;
+    return look;
+  }
   char* data = nullptr;
   Py_ssize_t size = 0;
   if (PyBytes_AsStringAndSize(seen.bytes, &data, &size) < 0 || size < seen.offset) {
@@ -306,10 +322,14 @@ Result<Look> ClientStore::look_once(const Id& id, const Ask& ask, Deadline deadl
       as_bytes({data + seen.offset, static_cast<std::size_t>(size - seen.offset)}),
       share_object(seen.bytes), id, entry.stored_at, entry.version);
   if (!value) {
-    shared::refuse(value.error(), look);
+    miss = shared::refuse(value.error(), look);
     return look;
   }
-  if (!*value || ((*value)->is_none() && !ask.allow_none)) return look;
+  miss = Miss::collision;
+  if (!*value) return look;
+  miss = Miss::empty;
+  if ((*value)->is_none() && !ask.allow_none) return look;
+  miss = Miss::stale;
   entry.value = std::move(**value);
   look.entry = std::move(entry);
   look.fresh = seen.fresh != 0;
@@ -321,18 +341,25 @@ Result<Version> ClientStore::commit(const Id& id, const Change& change,
   const WithGil gil;
   const ErrorsAside aside;
   try {
-    switch (change.kind) {
-      case Change::Kind::put:
-        return put(id, change, deadline);
-      case Change::Kind::release:
-        return release(id, change, deadline);
-      case Change::Kind::renew:
-        return renew(id, change, deadline);
-      case Change::Kind::erase:
-        return erase(id, deadline);
-    }
+    auto answer = change_once(id, change, deadline);
+    tally_.answered(answer);
+    return answer;
   } catch (const std::bad_alloc&) {
     return out_of_memory(kCannotStore);
+  }
+}
+
+Result<Version> ClientStore::change_once(const Id& id, const Change& change,
+                                         Deadline deadline) {
+  switch (change.kind) {
+    case Change::Kind::put:
+      return put(id, change, deadline);
+    case Change::Kind::release:
+      return release(id, change, deadline);
+    case Change::Kind::renew:
+      return renew(id, change, deadline);
+    case Change::Kind::erase:
+      return erase(id, deadline);
   }
   return Error(ErrorCode::invalid_argument, "cannot change the entry",
                "there is no such kind of change");

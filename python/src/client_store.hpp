@@ -13,6 +13,8 @@
 #include <string>
 #include <unordered_set>
 
+#include "backends/shared/tally.hpp"
+
 namespace cachier::python {
 
 /// `Store` on a Python adapter (`cachier/adapters/_base.py`), which moves bytes.
@@ -34,6 +36,9 @@ class ClientStore final : public Store {
   Result<std::uint64_t> clear(const Filter& filter, Clear what,
                               Deadline deadline) noexcept override;
   [[nodiscard]] std::unique_ptr<Watch> watch(const Id& id) noexcept override;
+  [[nodiscard]] StoreMetrics metrics() const noexcept override {
+    return tally_.metrics(0);
+  }
   [[nodiscard]] std::string location() const override;
 
  private:
@@ -47,7 +52,12 @@ class ClientStore final : public Store {
                   const char* format, Arguments... arguments);
   /// The pending exception as an error; counts for or against the server.
   [[nodiscard]] Error failure(const char* what);
-  Result<Look> look_once(const Id& id, const Ask& ask, Deadline deadline);
+  /// The verbs, whose answers are counted. `miss`: why no fresh entry was found.
+  Result<Look> look_and_claim(const Id& id, const Ask& ask, Deadline deadline,
+                              shared::Miss& miss);
+  Result<Look> look_once(const Id& id, const Ask& ask, Deadline deadline,
+                         shared::Miss& miss);
+  Result<Version> change_once(const Id& id, const Change& change, Deadline deadline);
   Result<Version> put(const Id& id, const Change& change, Deadline deadline);
   Result<Version> erase(const Id& id, Deadline deadline);
   Result<Version> release(const Id& id, const Change& change, Deadline deadline);
@@ -61,6 +71,7 @@ class ClientStore final : public Store {
   /// What a claim of this process is known by.
   [[nodiscard]] std::string claim_of(std::uint64_t serial) noexcept;
 
+  shared::Tally tally_;
   std::shared_ptr<const void> adapter_;
   std::string name_;
 
