@@ -45,6 +45,11 @@ struct StoreSpec {
 /// for one that cannot be made or opened now.
 CACHIER_API Result<std::shared_ptr<Store>> open_store(const StoreSpec& spec);
 
+/// The same, for who would rather compute than fail: a store that is `refused` or
+/// `unavailable` now is one whose verbs fail until it can be opened, which is tried
+/// again as it is used. Errors: `invalid_argument`.
+CACHIER_API Result<std::shared_ptr<Store>> open_store_or_later(const StoreSpec& spec);
+
 /// `$XDG_CACHE_HOME/cachier`, else `~/.cachier`. An empty variable is an unset one.
 [[nodiscard]] CACHIER_API std::string default_cache_dir();
 

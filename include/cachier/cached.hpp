@@ -665,7 +665,7 @@ class Cached<F, std::tuple<P...>> {
 /// the others wait, at most `Options::wait_for_calc_timeout`.
 /// Errors: what `fn` throws reaches its caller and is not stored. A store that fails
 /// never fails a call: it computes, and warns once in the log (`set_log_sink`).
-/// Throws `Exception` for an option out of range and a store that cannot be opened.
+/// Throws `Exception` for an option out of range and a backend that nobody knows.
 template <class G>
 requires Cacheable<std::decay_t<G>>
 [[nodiscard]] auto cached(std::string_view name, G&& fn, Options options = {}) {
@@ -687,10 +687,11 @@ requires Cacheable<std::decay_t<G>>
   auto state = std::make_shared<State>(std::forward<G>(fn));
   state->function =
       &Function::intern(function_id(options.key_prefix, name, options.version));
-  state->store = open_store({.backend = options.backend,
-                             .cache_dir = options.cache_dir,
-                             .separate_files = options.separate_files,
-                             .near_cache_bytes = options.near_cache_bytes})
+  // A directory that cannot be used is no reason for a program to fail.
+  state->store = open_store_or_later({.backend = options.backend,
+                                      .cache_dir = options.cache_dir,
+                                      .separate_files = options.separate_files,
+                                      .near_cache_bytes = options.near_cache_bytes})
                      .value();
   if (!options.signing_keys.empty()) {
     state->function->sign_with(Keyring::of(options.signing_keys).value());

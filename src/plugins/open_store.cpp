@@ -4,6 +4,7 @@
 #include "platform/file.hpp"
 #include "platform/file_system.hpp"
 #include "plugins/directories.hpp"
+#include "plugins/later_store.hpp"
 
 #include <cachier/backend.hpp>
 #include <cachier/log.hpp>
@@ -136,6 +137,12 @@ Result<std::shared_ptr<Store>> open_store(const StoreSpec& spec) {
   }
   return Error(ErrorCode::invalid_argument, "cannot open backend " + shown(backend),
                "there is no backend of this name", "use one of: " + ready_names());
+}
+
+Result<std::shared_ptr<Store>> open_store_or_later(const StoreSpec& spec) {
+  auto opened = open_store(spec);
+  if (opened || opened.error() == ErrorCode::invalid_argument) return opened;
+  return plugins::open_later(spec, opened.error());
 }
 
 std::vector<BackendInfo> backends() {

@@ -19,6 +19,7 @@
 #include <variant>
 #include <vector>
 
+#include "support/eventually.hpp"
 #include "support/temp_directory.hpp"
 
 namespace {
@@ -318,6 +319,33 @@ TEST(Cached, SizesNeedAStoredForm) {
     EXPECT_NE(words.find("max_bytes"), std::string::npos) << words;
     EXPECT_NE(words.find("max_entries"), std::string::npos) << words;
   }
+}
+
+TEST(Cached, ADirectoryThatCannotBeUsedIsNoReasonToFail) {
+  const TempDirectory directory;
+  const std::filesystem::path place = directory.path() / "cache";
+  std::ofstream(place) << "not a directory";
+  std::vector<std::string> said;
+  set_log_sink([&](LogLevel, std::string_view message) { said.emplace_back(message); });
+  int runs = 0;
+  Options options{.cache_dir = place.string()};
+  options.max_entries = 10;
+  auto f = cached(
+      "f", [&](int n) { return ++runs, n; }, options);
+  EXPECT_EQ(f(1), 1);
+  EXPECT_EQ(f(1), 1);
+  EXPECT_EQ(runs, 2) << "nothing is stored";
+  ASSERT_EQ(said.size(), 1U) << "and that is said once";
+  EXPECT_NE(said[0].find(place.string()), std::string::npos) << said[0];
+
+  std::filesystem::remove(place);
+
+  EXPECT_TRUE(eventually([&] {
+    const int before = runs;
+    EXPECT_EQ(f(1), 1);
+    return runs == before;
+  })) << "it is tried again";
+  set_log_sink({});
 }
 
 TEST(Cached, OnlySignedEntriesAreUsed) {
