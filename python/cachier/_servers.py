@@ -11,7 +11,7 @@ from typing import Any
 from . import _core, config
 
 #: Those that work.
-READY = frozenset({"redis"})
+READY = frozenset({"redis", "sql"})
 
 
 def check(backend: str, given: dict[str, Any]) -> None:
@@ -60,13 +60,19 @@ def _check_sql(given: dict[str, Any]) -> None:
             "  fix: pass sql_engine=, a SQLAlchemy URL, an Engine, or a callable that "
             "returns one"
         )
-    made_by = type(engine).__module__.partition(".")[0]
-    if not (isinstance(engine, str) or callable(engine) or made_by == "sqlalchemy"):
-        raise ValueError(
-            f"sql_engine must be a SQLAlchemy URL, an Engine or a callable that "
-            f"returns one, not {type(engine).__name__}\n"
-            "  fix: give for instance sqlalchemy.create_engine(...)"
-        )
+    if not isinstance(engine, str) and not callable(engine):
+        made_by = type(engine).__module__.partition(".")[0]
+        if made_by != "sqlalchemy":
+            raise ValueError(
+                "sql_engine must be a SQLAlchemy URL, an Engine or a callable that "
+                f"returns one, not {type(engine).__name__}\n"
+                "  fix: give for instance sqlalchemy.create_engine(...)"
+            )
+    from .adapters._sql_adapter import check_engine, engine_of
+
+    # Made here, once.
+    given["sql_engine"] = engine_of(engine)
+    check_engine(given["sql_engine"])
 
 
 def open_store(backend: str, given: dict[str, Any]) -> _core.Store:
@@ -80,6 +86,10 @@ def open_store(backend: str, given: dict[str, Any]) -> _core.Store:
         The options of the decorator, checked.
 
     """
+    if backend == "sql":
+        from .adapters._sql_adapter import SqlAdapter
+
+        return _core.open_client_store(SqlAdapter(given["sql_engine"]), backend)
     from .adapters._redis_adapter import RedisAdapter
 
     return _core.open_client_store(RedisAdapter(given["redis_client"]), backend)
@@ -103,23 +113,29 @@ def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
         A coroutine function needs an async client, any other a sync one.
 
     """
-    from .adapters._redis_line import is_async
+    if "sql_engine" in given and given.get("backend") == "sql":
+        from .adapters._sql_adapter import is_async
 
-    is_async_client = is_async(given["redis_client"])
+        option, one, other = "sql_engine", "an AsyncEngine", "an Engine or a URL"
+    else:
+        from .adapters._redis_line import is_async
+
+        option = "redis_client"
+        one = "a redis.asyncio.Redis, or an async callable that returns one"
+        other = "a redis.Redis, or a callable that returns one"
+    is_async_client = is_async(given[option])
     if is_coroutine and not is_async_client:
         raise TypeError(
-            f"{called} is a coroutine function, and redis_client is sync\n"
-            "  fix: pass a redis.asyncio.Redis, or an async callable that returns one"
+            f"{called} is a coroutine function, and {option} is sync\n  fix: pass {one}"
         )
     if is_async_client and not is_coroutine:
         raise TypeError(
-            f"{called} is a sync function, and redis_client is async\n"
-            "  fix: pass a redis.Redis, or a callable that returns one"
+            f"{called} is a sync function, and {option} is async\n  fix: pass {other}"
         )
     if is_coroutine:
         raise TypeError(
-            f"{called} is a coroutine function: backend 'redis' does not cache these "
-            "in this version yet\n"
+            f"{called} is a coroutine function: backend {given['backend']!r} does not "
+            "cache these in this version yet\n"
             "  fix: cache a sync function, or use backend 'pickle'"
         )
 

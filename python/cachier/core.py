@@ -107,8 +107,8 @@ def cachier(
         Old name of ``hash_func``.
     backend : str
         ``"pickle"`` (this machine's disk, shared by its processes; the default),
-        ``"memory"`` (this process, the very objects) or ``"redis"`` (a server, through
-        ``redis_client``).
+        ``"memory"`` (this process, the very objects), ``"redis"`` (a server, through
+        ``redis_client``) or ``"sql"`` (a database, through ``sql_engine``).
     mongetter, sql_engine : Any
         For backends that are not in this version yet.
     redis_client : redis.Redis or callable

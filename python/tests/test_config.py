@@ -164,7 +164,7 @@ def test_the_default_directory(monkeypatch, tmp_path, unset):
         ),
         ({"backend": "sql"}, ValueError, "needs a sql_engine"),
         ({"backend": "sql", "sql_engine": 5}, ValueError, "sql_engine must be"),
-        ({"backend": "sql", "sql_engine": "sqlite://"}, ValueError, "'sql' is not in"),
+        ({"backend": "sql", "sql_engine": "no url"}, ValueError, "no URL"),
         ({"backend": "redis"}, redis.MissingRedisClient, "needs a redis_client"),
         ({"backend": "redis", "redis_client": object()}, ValueError, "must be a redis"),
         ({"backend": "s3"}, s3.MissingS3Bucket, "needs an s3_bucket"),

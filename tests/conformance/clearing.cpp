@@ -72,7 +72,11 @@ TEST_P(StoreConformance, ClearsCountExactlyWhileOthersStore) {
   std::atomic<std::size_t> writing = kWriters;
   in_threads(kWriters + 2, [&](std::size_t thread) {
     if (thread >= kWriters) {
-      while (writing != 0) removed += *clear(Clear::entries, &alpha_);
+      while (writing != 0) {
+        const auto cleared = clear(Clear::entries, &alpha_);
+        EXPECT_TRUE(cleared) << cleared.error().message();
+        if (cleared) removed += *cleared;
+      }
       return;
     }
     for (int n = 0; n < kEach; ++n) {

@@ -1,5 +1,5 @@
-/// The Python module's store on a client, with redis-py and a Redis server, in an
-/// interpreter of the test's own. The server is the test's own too.
+/// The Python module's store on the clients that programs bring, in an interpreter of
+/// the test's own. `python_clients.py` has the servers.
 
 #include "client_store.hpp"
 
@@ -29,33 +29,13 @@ class WithGil {
   PyGILState_STATE state_;
 };
 
-/// Starts a server, and says why not; makes an adapter for it.
-constexpr char kSetUp[] = R"(
-import site, sys
-sys.path[:0] = [TESTS, PACKAGE]
-site.addsitedir(LIBRARIES)
-why = ""
-try:
-    import redis
-    from redis_server import RedisServer
-    server = RedisServer()
-    why = server.why_not
-except ImportError as error:
-    why = str(error)
+/// `python_clients.py`, imported.
+PyObject* clients = nullptr;
 
-def adapter():
-    from cachier.adapters._redis_adapter import RedisAdapter
-    return RedisAdapter(server.client())
-
-def empty():
-    server.client().flushall()
-)";
-
-PyObject* globals = nullptr;
-
-PyObject* call(const char* function) {
-  PyObject* const found = PyDict_GetItemString(globals, function);
-  PyObject* const result = PyObject_CallNoArgs(found);
+/// What a function of it gives for a candidate.
+PyObject* call(const char* function, const std::string& candidate) {
+  PyObject* const result =
+      PyObject_CallMethod(clients, function, "s", candidate.c_str());
   if (result == nullptr) {
     PyErr_Print();
     std::abort();
@@ -63,48 +43,50 @@ PyObject* call(const char* function) {
   return result;
 }
 
-/// Why there is no server; empty: there is one.
-const std::string& start_python() {
-  static std::string why;
+constexpr char kSetUp[] = R"(
+import site, sys
+sys.path[:0] = [HERE, TESTS, PACKAGE]
+site.addsitedir(LIBRARIES)
+)";
+
+void start_python() {
   static std::once_flag started;
   std::call_once(started, [] {
     Py_InitializeEx(0);
-    globals = PyDict_New();
-    PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins());
-    PyDict_SetItemString(globals, "TESTS", PyUnicode_FromString(CACHIER_PYTHON_TESTS));
-    PyDict_SetItemString(globals, "PACKAGE",
-                         PyUnicode_FromString(CACHIER_PYTHON_PACKAGE));
-    PyDict_SetItemString(globals, "LIBRARIES",
-                         PyUnicode_FromString(CACHIER_PYTHON_LIBRARIES));
-    if (PyRun_String(kSetUp, Py_file_input, globals, globals) == nullptr) {
+    PyObject* const names = PyDict_New();
+    PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins());
+    const auto set = [&](const char* name, const char* path) {
+      PyDict_SetItemString(names, name, PyUnicode_FromString(path));
+    };
+    set("HERE", CACHIER_CONFORMANCE);
+    set("TESTS", CACHIER_PYTHON_TESTS);
+    set("PACKAGE", CACHIER_PYTHON_PACKAGE);
+    set("LIBRARIES", CACHIER_PYTHON_LIBRARIES);
+    if (PyRun_String(kSetUp, Py_file_input, names, names) == nullptr ||
+        (clients = PyImport_ImportModule("python_clients")) == nullptr) {
       PyErr_Print();
       std::abort();
     }
-    why = PyUnicode_AsUTF8(PyDict_GetItemString(globals, "why"));
     PyEval_SaveThread();
   });
-  return why;
 }
 
-void stop_python() {
-  PyGILState_Ensure();
-  (void)PyRun_String("server.stop()", Py_file_input, globals, globals);
-}
-
-class RedisSubject final : public Subject {
+class ClientSubject final : public Subject {
  public:
-  RedisSubject() {
-    why_not_ = start_python();
-    if (!why_not_.empty()) return;
+  explicit ClientSubject(std::string name) : name_(std::move(name)) {
+    start_python();
     const WithGil gil;
-    Py_DECREF(call("empty"));
+    PyObject* const why = call("why_not", name_);
+    why_not_ = PyUnicode_AsUTF8(why);
+    Py_DECREF(why);
+    if (why_not_.empty()) Py_DECREF(call("empty", name_));
   }
 
   std::shared_ptr<Store> open() override {
     if (!why_not_.empty()) return nullptr;
     const WithGil gil;
-    PyObject* const adapter = call("adapter");
-    auto store = std::make_shared<python::ClientStore>(adapter, "redis");
+    PyObject* const adapter = call("adapter", name_);
+    auto store = std::make_shared<python::ClientStore>(adapter, name_);
     Py_DECREF(adapter);
     return store;
   }
@@ -113,21 +95,28 @@ class RedisSubject final : public Subject {
   [[nodiscard]] bool survives_fork() const override { return false; }
 
  private:
+  std::string name_;
   std::string why_not_;
 };
+
+Candidate client(const char* name) {
+  return {name, [name] { return std::make_unique<ClientSubject>(name); }};
+}
 
 class StopsPython final : public ::testing::Environment {
  public:
   void TearDown() override {
-    if (globals != nullptr) stop_python();
+    if (clients == nullptr) return;
+    PyGILState_Ensure();
+    (void)PyObject_CallMethod(clients, "stop", nullptr);
   }
 };
 [[maybe_unused]] const auto* const stops =
     ::testing::AddGlobalTestEnvironment(new StopsPython);
 
 INSTANTIATE_TEST_SUITE_P(Python, StoreConformance,
-                         ::testing::Values(Candidate{
-                             "redis", [] { return std::make_unique<RedisSubject>(); }}),
+                         ::testing::Values(client("redis"), client("sqlite"),
+                                           client("postgresql"), client("mysql")),
                          name_of_candidate);
 
 }  // namespace

@@ -327,7 +327,9 @@ class MySql(Kind):
     def commands(self, at: Place) -> list[Command]:
         here = at.directory
         where = (f"--datadir={here / 'data'}", f"--socket={here / 'socket'}")
-        how = ("--skip-name-resolve", f"--init-file={here / 'first.sql'}")
+        # What is written survives the process; nothing here has to survive the machine.
+        small = ("--innodb-flush-log-at-trx-commit=2", "--max-allowed-packet=1G")
+        how = ("--skip-name-resolve", f"--init-file={here / 'first.sql'}", *small)
         reach = ("--bind-address=127.0.0.1", f"--port={at.port}")
         files = (f"--pid-file={here / 'pid'}", f"--tmpdir={here}")
         options = ("--no-defaults", *where, *reach, *how, *files, *self._as_root())

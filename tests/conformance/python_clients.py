@@ -1,0 +1,114 @@
+"""Adapters for the conformance suite, by the name of their candidate.
+
+Run by ``python_client.cpp``, which puts the package and the tests' helpers on the path.
+"""
+
+import os
+import tempfile
+
+_SQL = {
+    "postgresql": ("postgres", "postgresql+psycopg"),
+    "mysql": ("mysql", "mysql+pymysql"),
+}
+_kept = {}
+
+
+def why_not(name):
+    """Say why there is no server of it; empty: there is."""
+    try:
+        _kept.setdefault(name, _OPEN[name]())
+    except (ImportError, LookupError) as error:
+        return str(error)
+    return ""
+
+
+def adapter(name):
+    """Give a new adapter of the server."""
+    return _kept[name].adapter()
+
+
+def empty(name):
+    """Remove all that the server has."""
+    _kept[name].empty()
+
+
+def stop():
+    """End what was started."""
+    for each in _kept.values():
+        each.stop()
+
+
+class _Redis:
+    def __init__(self):
+        import redis  # noqa: F401
+        from redis_server import RedisServer
+
+        self._server = RedisServer()
+        if self._server.why_not:
+            raise LookupError(self._server.why_not)
+
+    def adapter(self):
+        from cachier.adapters._redis_adapter import RedisAdapter
+
+        return RedisAdapter(self._server.client())
+
+    def empty(self):
+        self._server.client().flushall()
+
+    def stop(self):
+        self._server.stop()
+
+
+class _Sql:
+    def __init__(self, url):
+        import sqlalchemy
+
+        self._sqlalchemy = sqlalchemy
+        self._engine = sqlalchemy.create_engine(url)
+        self._url = url
+
+    def adapter(self):
+        from cachier.adapters._sql_adapter import SqlAdapter
+
+        return SqlAdapter(self._sqlalchemy.create_engine(self._url))
+
+    def empty(self):
+        with self._engine.begin() as connection:
+            for table in ("cachier_entries_1", "cachier_functions_1"):
+                if self._sqlalchemy.inspect(connection).has_table(table):
+                    connection.execute(self._sqlalchemy.text(f"DELETE FROM {table}"))
+
+    def stop(self):
+        self._engine.dispose()
+
+
+class _Sqlite(_Sql):
+    def __init__(self):
+        self._directory = tempfile.TemporaryDirectory(prefix="cachier-sqlite-")
+        super().__init__(f"sqlite:///{self._directory.name}/cache.db")
+        with self._engine.connect() as connection:
+            connection.execute(self._sqlalchemy.text("PRAGMA journal_mode = WAL"))
+
+    def stop(self):
+        super().stop()
+        self._directory.cleanup()
+
+
+def _server(name):
+    kind, driver = _SQL[name]
+    url = os.environ.get(f"CACHIER_TEST_{kind.upper()}_URL")
+    if url is None:
+        required = os.environ.get("CACHIER_REQUIRE_SERVICES", "")
+        words = f"no {kind}: `scripts/services run -- make test-cpp` starts one"
+        if {kind, "all"} & set(required.replace(",", " ").split()):
+            raise RuntimeError(words)
+        raise LookupError(words)
+    return _Sql(driver + url[url.index(":") :])
+
+
+_OPEN = {
+    "redis": _Redis,
+    "sqlite": _Sqlite,
+    "postgresql": lambda: _server("postgresql"),
+    "mysql": lambda: _server("mysql"),
+}
