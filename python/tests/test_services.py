@@ -190,6 +190,16 @@ class TestCommand:
         services("run", "redis", "--", "true")
         assert self.answers(started.stdout)
 
+    @pytest.mark.parametrize("name", ["REDIS", "Redis"])
+    def test_names_are_known_in_any_case(self, services, name):
+        assert self.answers(services("start", name).stdout)
+
+    def test_names_of_products_are_known(self, services):
+        told = services("start", "oracle")
+        assert told.returncode == 2
+        assert "no server oracle" in told.stderr
+        assert services("stop", "mariadb", "REDIS_TLS").returncode == 0
+
     def test_a_server_of_the_users_own_is_used(self, services):
         own_url = {"CACHIER_TEST_REDIS_URL": "redis://example.org:1/0"}
         started = services("start", "redis", **own_url)

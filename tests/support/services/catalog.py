@@ -447,3 +447,12 @@ KINDS: dict[str, Kind] = {
         Toxiproxy(),
     )
 }
+
+#: By whose product it is known, beside what its protocol is called.
+_ALSO = {"mariadb": "mysql"}
+
+
+def kind_named(name: str) -> Kind | None:
+    """Give the kind of a name, in whatever case, or of its variable's beginning."""
+    plain = name.lower().replace("_", "-")
+    return KINDS.get(_ALSO.get(plain, plain))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from . import shared
-from .catalog import KINDS
+from .catalog import KINDS, kind_named
 from .failure import Failure, say
 from .notes import shared_notes
 from .processes import noted
@@ -114,12 +114,13 @@ def main(arguments: Sequence[str]) -> int:
     if "--" in own:
         own, command = own[: own.index("--")], own[own.index("--") + 1 :]
     asked = parser.parse_args(own)
-    unknown = [name for name in asked.names if name not in KINDS]
+    unknown = [name for name in asked.names if kind_named(name) is None]
     if unknown:
         parser.error(f"no server {' '.join(unknown)}; there are {' '.join(KINDS)}")
+    kinds = [kind for name in asked.names if (kind := kind_named(name))]
     if (asked.verb == "run") != bool(command):
         parser.error("run, and nothing else, has a command after --")
-    names = asked.names or list(KINDS)
+    names = list(dict.fromkeys(kind.name for kind in kinds)) or list(KINDS)
     try:
         match asked.verb:
             case "start":
