@@ -15,10 +15,11 @@ sys.path.insert(0, str(_REPOSITORY / "tests/support"))
 from services.catalog import kind_named  # noqa: E402
 from services.failure import Missing  # noqa: E402
 from services.own import Own  # noqa: E402
+from services.processes import noted  # noqa: E402
 from services.shared import reason_variable, required  # noqa: E402
 from services.toxics import Proxy  # noqa: E402
 
-__all__ = ["Own", "Proxy", "own", "server_url"]
+__all__ = ["Own", "Proxy", "noted", "own", "server_url"]
 
 
 def server_url(name):

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from servers import Own, Proxy, own, server_url
+from servers import Own, Proxy, noted, own, server_url
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -140,15 +140,21 @@ class TestCommand:
         }
         environment["CACHIER_SERVICES_NOTES"] = str(tmp_path / "notes")
 
+        program = [sys.executable, REPOSITORY / "scripts/services"]
+
         def run(*words, **more):
             return subprocess.run(
-                [sys.executable, REPOSITORY / "scripts/services", *words],
+                [*program, *words],
                 env={**environment, **more},
                 capture_output=True,
                 text=True,
                 timeout=120,
             )
 
+        def popen(*words, **more):
+            return subprocess.Popen([*program, *words], env={**environment, **more})
+
+        run.popen = popen
         yield run
         run("stop")
 
@@ -216,6 +222,37 @@ class TestCommand:
         second = services("start", "redis")
         assert self.answers(second.stdout)
         assert second.stdout != first.stdout
+
+    def test_what_was_being_prepared_goes_with_who_was_killed(self, services, tmp_path):
+        server_url("redis-tls")
+        programs, told = tmp_path / "programs", tmp_path / "told"
+        programs.mkdir()
+        os.mkfifo(told)
+        openssl = programs / "openssl"
+        openssl.write_text(f"#!/bin/sh\necho $$ $PWD >{told}\nexec sleep 600\n")
+        openssl.chmod(0o755)
+        starting = services.popen(
+            "start", "redis-tls", PATH=f"{programs}:{os.environ['PATH']}"
+        )
+        pid, directory = told.read_text().split()
+        preparing = noted(int(pid))
+        assert preparing.runs
+        starting.kill()
+        starting.wait()
+        assert services("start", "redis").returncode == 0
+        assert not preparing.runs
+        assert not Path(directory).exists()
+
+    def test_stop_does_not_wait_for_those_who_are_connected(self, services):
+        server_url("postgres")
+        psycopg = pytest.importorskip("psycopg")
+        out = services("start", "postgres").stdout
+        url = out.partition("POSTGRES_URL=")[2].split()[0]
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SELECT 1")
+            assert services("stop").returncode == 0
+            with pytest.raises(psycopg.errors.AdminShutdown):
+                connection.execute("SELECT 1")
 
     def test_what_is_required_and_cannot_be_had_is_an_error(self, services, tmp_path):
         lacking = {
