@@ -87,7 +87,7 @@ class Kind:
     ends_by: ClassVar[signal.Signals] = signal.SIGTERM
 
     def prepare(self, at: Place) -> Sequence[Command]:
-        """Make what has to be there before its first start; gives what does the rest."""
+        """Make what has to be there before it starts; gives what does the rest."""
         return ()
 
     def commands(self, at: Place) -> list[Command]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 import signal
 import tempfile
@@ -58,7 +59,8 @@ class Server:
         for name in kind.programs:
             kind.program(name)
         for left in reversed(range(TRIES)):
-            directory = Path(tempfile.mkdtemp(prefix=f"cachier-service-{kind.name}-"))
+            name = f"cachier-service-{kind.name}-{secrets.token_hex(6)}"
+            directory = Path(tempfile.gettempdir(), name)
             server = cls(
                 kind, directory, [free_port() for _ in range(kind.ports)], note
             )
@@ -75,9 +77,10 @@ class Server:
         raise AssertionError
 
     def _begin(self) -> None:
+        self.note(self)
+        self.directory.mkdir()
         # Servers that run as someone else reach what is theirs below.
         self.directory.chmod(0o711)
-        self.note(self)
         for command in self.kind.prepare(self.place):
             self._do(command)
         self.start()
