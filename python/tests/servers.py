@@ -19,7 +19,7 @@ from services.processes import noted  # noqa: E402
 from services.shared import reason_variable, required  # noqa: E402
 from services.toxics import Proxy  # noqa: E402
 
-__all__ = ["Own", "Proxy", "noted", "own", "server_url"]
+__all__ = ["Own", "Proxy", "noted", "own", "required", "server_url"]
 
 
 def server_url(name):
@@ -28,8 +28,7 @@ def server_url(name):
     `name` is as ``scripts/services start`` takes it; the address is that of the user's
     own server where the environment has one.
     """
-    kind = kind_named(name)
-    assert kind is not None, f"there is no server {name}"
+    kind = _kind(name)
     url = os.environ.get(f"CACHIER_TEST_{kind.variable}")
     if not url:
         why = os.environ.get(reason_variable(kind), "it has not been started")
@@ -39,10 +38,17 @@ def server_url(name):
 
 def own(name, servers):
     """Start a server of the test's own, to kill and freeze; else as `server_url`."""
+    kind = _kind(name)
     try:
-        return servers.start(name)
+        return servers.start(kind)
     except Missing as why:
-        return _lack(name, why.on_one_line)
+        return _lack(kind.name, why.on_one_line)
+
+
+def _kind(name):
+    kind = kind_named(name)
+    assert kind is not None, f"there is no server {name}"
+    return kind
 
 
 def _lack(name, why):

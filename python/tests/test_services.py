@@ -128,6 +128,63 @@ class TestFaults:
         proxy.close()
 
 
+class TestRequired:
+    """Without a server, in a pytest of their own: skipped, or failed."""
+
+    @pytest.fixture
+    def outcome(self, tmp_path):
+        test = tmp_path / "test_it.py"
+        test.write_text(
+            "from redis_server import RedisServer\n"
+            "from servers import Own, own, server_url\n"
+            "import pytest\n"
+            "def test_shared():\n    server_url('REDIS')\n"
+            "def test_own():\n    own('redis', Own())\n"
+            "def test_redis_server():\n"
+            "    server = RedisServer()\n    pytest.skip(server.why_not)\n"
+        )
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("CACHIER_")},
+            "PYTHONPATH": str(REPOSITORY / "python/tests"),
+            "CACHIER_SERVICES_NOTES": str(tmp_path / "notes"),
+            "PATH": "/nonexistent",
+        }
+
+        def run(**more):
+            done = subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "-qrs",
+                    "-p",
+                    "no:cacheprovider",
+                    test,
+                ],
+                env={**environment, **more},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            return done.stdout
+
+        return run
+
+    def test_by_default_it_is_skipped_and_says_why(self, outcome):
+        out = outcome()
+        assert "3 skipped" in out
+        assert "no redis: it has not been started" in out
+        assert "there is no program redis-server" in out
+
+    @pytest.mark.parametrize("which", ["all", "redis", "mysql, REDIS"])
+    def test_what_is_required_fails(self, outcome, which):
+        assert "3 failed" in outcome(CACHIER_REQUIRE_SERVICES=which)
+
+    def test_others_that_are_required_do_not_matter(self, outcome):
+        assert "3 skipped" in outcome(CACHIER_REQUIRE_SERVICES="postgres")
+
+
 class TestCommand:
     """`scripts/services`, with notes and servers that are nobody else's."""
 
