@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -208,8 +209,14 @@ class TestCommand:
                 timeout=120,
             )
 
-        def popen(*words, **more):
-            return subprocess.Popen([*program, *words], env={**environment, **more})
+        def popen(*words, stdout=None, stderr=None, **more):
+            return subprocess.Popen(
+                [*program, *words],
+                env={**environment, **more},
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
 
         run.popen = popen
         yield run
@@ -247,6 +254,25 @@ class TestCommand:
         assert not self.answers(done.stdout)
         failed = services("run", "redis", "--", sys.executable, "-c", "exit(7)")
         assert failed.returncode == 7
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_what_interrupts_run_ends_all_of_it(self, services, number):
+        told = "import os; print('REDIS_URL=' + os.environ['CACHIER_TEST_REDIS_URL'])"
+        wait = "import sys, time; sys.stdout.flush(); time.sleep(600)"
+        with services.popen(
+            *("run", "redis", "--", sys.executable, "-c", f"{told}; {wait}"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as running:
+            out = running.stdout.readline().decode()
+            assert self.answers(out)
+            # A terminal tells all of them, a supervisor only the first.
+            if number == signal.SIGINT:
+                os.killpg(running.pid, number)
+            else:
+                running.send_signal(number)
+            assert running.wait(60) == 128 + number
+        assert not self.answers(out)
 
     def test_run_leaves_what_was_there(self, services):
         started = services("start", "redis")
@@ -294,6 +320,7 @@ class TestCommand:
         pid, directory = told.read_text().split()
         preparing = noted(int(pid))
         assert preparing.runs
+        assert "redis-tls     starts " in services("status").stdout
         starting.kill()
         starting.wait()
         assert services("start", "redis").returncode == 0

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from . import shared
 from .catalog import KINDS, kind_named
 from .failure import Failure, say
-from .notes import shared_notes
+from .notes import shared_notes_as_they_are
 from .processes import noted
 
 USAGE = """scripts/services start [NAME...]     start them; lines for `eval "$(...)"`
@@ -73,33 +73,35 @@ def _stop(names: Sequence[str]) -> int:
 
 
 def _status() -> int:
-    with shared_notes(sweep=False) as notes:
-        for name, kind in KINDS.items():
-            server = notes.servers.get(name)
-            if own := shared.users_own(kind, notes):
-                state = f"yours       {own}"
-            elif server is not None and server.runs and server.complete:
-                pids = " ".join(str(process.pid) for process in server.processes)
-                state = f"runs        {server.url} (process {pids})"
-            elif server is not None and server.complete:
-                state = f"has ended   {server.log}"
-            elif name in notes.reasons:
-                state = f"left out    {notes.reasons[name]}"
-            elif kind.build is not None and not kind.build.is_there:
-                state = f"not built   {kind.about}"
-            else:
-                state = f"not started {kind.about}"
-            print(f"{name:14}{state}")
+    notes = shared_notes_as_they_are()
+    for name, kind in KINDS.items():
+        server = notes.servers.get(name)
+        if own := shared.users_own(kind, notes):
+            state = f"yours       {own}"
+        elif server is not None and server.runs and server.complete:
+            pids = " ".join(str(process.pid) for process in server.processes)
+            state = f"runs        {server.url} (process {pids})"
+        elif server is not None and server.complete:
+            state = f"has ended   {server.log}"
+        elif server is not None:
+            state = f"starts      {kind.about}"
+        elif name in notes.reasons:
+            state = f"left out    {notes.reasons[name]}"
+        elif kind.build is not None and not kind.build.is_there:
+            state = f"not built   {kind.about}"
+        else:
+            state = f"not started {kind.about}"
+        print(f"{name:14}{state}")
     return 0
 
 
 def _logs(names: Sequence[str]) -> int:
-    with shared_notes(sweep=False) as notes:
-        for name in names:
-            if name in notes.servers and notes.servers[name].log.exists():
-                log = notes.servers[name].log
-                print(f"== {name}: {log}")
-                print("\n".join(log.read_text(errors="replace").splitlines()[-40:]))
+    notes = shared_notes_as_they_are()
+    for name in names:
+        if name in notes.servers and notes.servers[name].log.exists():
+            log = notes.servers[name].log
+            print(f"== {name}: {log}")
+            print("\n".join(log.read_text(errors="replace").splitlines()[-40:]))
     return 0
 
 
