@@ -178,7 +178,7 @@ class TestRequired:
         assert "no redis: it has not been started" in out
         assert "there is no program redis-server" in out
 
-    @pytest.mark.parametrize("which", ["all", "redis", "mysql, REDIS"])
+    @pytest.mark.parametrize("which", ["all", "mysql, REDIS"])
     def test_what_is_required_fails(self, outcome, which):
         assert "3 failed" in outcome(CACHIER_REQUIRE_SERVICES=which)
 
