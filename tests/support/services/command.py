@@ -105,6 +105,23 @@ def _logs(names: Sequence[str]) -> int:
     return 0
 
 
+def _do(verb: str, names: Sequence[str], command: Sequence[str]) -> int:
+    match verb:
+        case "start":
+            return _start(names)
+        case "run":
+            return _run(names, command)
+        case "stop":
+            return _stop(names)
+        case "logs":
+            return _logs(names)
+        case "status":
+            return _status()
+        case _:
+            _exports(shared.variables())
+            return 0
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do what is asked; 0 done, 1 not, 2 usage."""
     parser = argparse.ArgumentParser("scripts/services", usage=USAGE)
@@ -124,20 +141,12 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("run, and nothing else, has a command after --")
     names = list(dict.fromkeys(kind.name for kind in kinds)) or list(KINDS)
     try:
-        match asked.verb:
-            case "start":
-                return _start(names)
-            case "run":
-                return _run(names, command)
-            case "stop":
-                return _stop(names)
-            case "logs":
-                return _logs(names)
-            case "status":
-                return _status()
-            case _:
-                _exports(shared.variables())
-                return 0
+        code = _do(asked.verb, names, command)
+        sys.stdout.flush()
+        return code
     except Failure as failure:
         say(str(failure))
         return 1
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
