@@ -46,7 +46,10 @@ def _run(names: Sequence[str], command: Sequence[str]) -> int:
         started = shared.start(names, me)
         if started.lacking:
             return 1
-        process = subprocess.Popen(command, env={**os.environ, **started.variables})
+        # It is given what we were given: make's files, for one.
+        process = subprocess.Popen(
+            command, env={**os.environ, **started.variables}, close_fds=False
+        )
         try:
             return _wait(process)
         finally:
