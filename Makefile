@@ -34,8 +34,9 @@ build = cmake --build build/$(1) --parallel $(JOBS) \
   $(if $(V),--verbose,$$([[ -t 1 ]] || echo -- --quiet))
 ctest = ctest --test-dir build/$(1) --parallel $(JOBS) --output-on-failure \
   --no-tests=error $(if $(V),,| grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .*( Passed |\*\*\*Skipped))')
-# Starts the servers that tests talk to, and ends those that nobody else needs.
-with_servers = scripts/services run --
+# Starts the servers that tests talk to, and ends those that nobody else needs. Not by
+# a python3 of pyenv's: it changes PATH, where a Python in a C++ test looks for itself.
+with_servers = $(PY) scripts/services run --
 # g++ 12's ThreadSanitizer does not know the address layout of newer kernels.
 plain_addresses := $(shell setarch --addr-no-randomize true 2>/dev/null && \
   echo setarch --addr-no-randomize)
