@@ -34,8 +34,9 @@ build = cmake --build build/$(1) --parallel $(JOBS) \
   $(if $(V),--verbose,$$([[ -t 1 ]] || echo -- --quiet))
 ctest = ctest --test-dir build/$(1) --parallel $(JOBS) --output-on-failure \
   --no-tests=error $(if $(V),,| grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .*( Passed |\*\*\*Skipped))')
-# Starts the servers that tests talk to, and ends those that nobody else needs.
-with_servers = scripts/services run --
+# Starts the servers that tests talk to, and ends those that nobody else needs. Not by
+# a python3 of pyenv's: it changes PATH, where a Python in a C++ test looks for itself.
+with_servers = $(PY) scripts/services run --
 # g++ 12's ThreadSanitizer does not know the address layout of newer kernels.
 plain_addresses := $(shell setarch --addr-no-randomize true 2>/dev/null && \
   echo setarch --addr-no-randomize)
@@ -53,12 +54,13 @@ demo: ## Sets up, builds, and shows the cache at work on real files
 ##@ Check it
 
 .PHONY: test
-test: build test-cpp test-python test-wheel ## Sets up, builds, and passes every test
+test: build ## Sets up, builds, and passes every test
+	@$(with_servers) $(MAKE) test-cpp test-python test-wheel
 
 .PHONY: test-cpp
 test-cpp: build ## The C++ tests, and the installed package
 	@echo "== C++ tests"
-	@$(call ctest,dev)
+	@$(with_servers) $(call ctest,dev)
 
 .PHONY: test-python
 test-python: build ## The Python tests
@@ -118,7 +120,7 @@ asan: setup ## Every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(call configure,asan)
 	@$(call build,asan)
 	@echo "== C++ tests under ASan and UBSan"
-	@$(call ctest,asan)
+	@$(with_servers) $(call ctest,asan)
 	@echo "== Python tests under ASan and UBSan"
 	@$(with_servers) scripts/pytest_asan.sh build/asan
 
@@ -127,7 +129,7 @@ tsan: setup ## The C++ tests under ThreadSanitizer
 	@$(call configure,tsan)
 	@$(plain_addresses) $(call build,tsan)
 	@echo "== C++ tests under TSan"
-	@$(plain_addresses) $(call ctest,tsan)
+	@$(with_servers) $(plain_addresses) $(call ctest,tsan)
 
 .PHONY: fuzz
 fuzz: setup ## Each fuzzer for FUZZ_SECONDS (600)

@@ -1,11 +1,14 @@
 """A Redis server for tests, where one is installed."""
 
 import atexit
+import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
+
+from servers import required
 
 
 def _free_port():
@@ -27,6 +30,8 @@ class RedisServer:
         program = shutil.which("redis-server")
         if program is None:
             self.why_not = "redis-server is not installed (Debian: redis-server)"
+            if "redis" in required(os.environ):
+                raise RuntimeError(self.why_not)
             return
         self._directory = tempfile.TemporaryDirectory(prefix="cachier-redis-")
         self.port = _free_port()

@@ -12,34 +12,43 @@ import pytest
 _REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(_REPOSITORY / "tests/support"))
 
-from services.catalog import KINDS  # noqa: E402
+from services.catalog import kind_named  # noqa: E402
 from services.failure import Missing  # noqa: E402
 from services.own import Own  # noqa: E402
+from services.processes import noted  # noqa: E402
 from services.shared import reason_variable, required  # noqa: E402
 from services.toxics import Proxy  # noqa: E402
 
-__all__ = ["Own", "Proxy", "own", "server_url"]
+__all__ = ["Own", "Proxy", "noted", "own", "required", "server_url"]
 
 
 def server_url(name):
     """Give the address of a server; without it, skip, or fail where it is required.
 
-    `name` is as in ``scripts/services status``; the address is that of the user's own
-    server where the environment has one.
+    `name` is as ``scripts/services start`` takes it; the address is that of the user's
+    own server where the environment has one.
     """
-    kind = KINDS[name]
+    kind = _kind(name)
     url = os.environ.get(f"CACHIER_TEST_{kind.variable}")
     if not url:
-        _lack(name, os.environ.get(reason_variable(kind), "it has not been started"))
+        why = os.environ.get(reason_variable(kind), "it has not been started")
+        _lack(kind.name, why)
     return url
 
 
 def own(name, servers):
     """Start a server of the test's own, to kill and freeze; else as `server_url`."""
+    kind = _kind(name)
     try:
-        return servers.start(name)
+        return servers.start(kind)
     except Missing as why:
-        return _lack(name, why.on_one_line)
+        return _lack(kind.name, why.on_one_line)
+
+
+def _kind(name):
+    kind = kind_named(name)
+    assert kind is not None, f"there is no server {name}"
+    return kind
 
 
 def _lack(name, why):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from servers import Own, Proxy, own, server_url
+from servers import Own, Proxy, noted, own, server_url
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -128,6 +129,63 @@ class TestFaults:
         proxy.close()
 
 
+class TestRequired:
+    """Without a server, in a pytest of their own: skipped, or failed."""
+
+    @pytest.fixture
+    def outcome(self, tmp_path):
+        test = tmp_path / "test_it.py"
+        test.write_text(
+            "from redis_server import RedisServer\n"
+            "from servers import Own, own, server_url\n"
+            "import pytest\n"
+            "def test_shared():\n    server_url('REDIS')\n"
+            "def test_own():\n    own('redis', Own())\n"
+            "def test_redis_server():\n"
+            "    server = RedisServer()\n    pytest.skip(server.why_not)\n"
+        )
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("CACHIER_")},
+            "PYTHONPATH": str(REPOSITORY / "python/tests"),
+            "CACHIER_SERVICES_NOTES": str(tmp_path / "notes"),
+            "PATH": "/nonexistent",
+        }
+
+        def run(**more):
+            done = subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "-qrs",
+                    "-p",
+                    "no:cacheprovider",
+                    test,
+                ],
+                env={**environment, **more},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            return done.stdout
+
+        return run
+
+    def test_by_default_it_is_skipped_and_says_why(self, outcome):
+        out = outcome()
+        assert "3 skipped" in out
+        assert "no redis: it has not been started" in out
+        assert "there is no program redis-server" in out
+
+    @pytest.mark.parametrize("which", ["all", "mysql, REDIS"])
+    def test_what_is_required_fails(self, outcome, which):
+        assert "3 failed" in outcome(CACHIER_REQUIRE_SERVICES=which)
+
+    def test_others_that_are_required_do_not_matter(self, outcome):
+        assert "3 skipped" in outcome(CACHIER_REQUIRE_SERVICES="postgres")
+
+
 class TestCommand:
     """`scripts/services`, with notes and servers that are nobody else's."""
 
@@ -140,15 +198,27 @@ class TestCommand:
         }
         environment["CACHIER_SERVICES_NOTES"] = str(tmp_path / "notes")
 
+        program = [sys.executable, REPOSITORY / "scripts/services"]
+
         def run(*words, **more):
             return subprocess.run(
-                [sys.executable, REPOSITORY / "scripts/services", *words],
+                [*program, *words],
                 env={**environment, **more},
                 capture_output=True,
                 text=True,
                 timeout=120,
             )
 
+        def popen(*words, stdout=None, stderr=None, **more):
+            return subprocess.Popen(
+                [*program, *words],
+                env={**environment, **more},
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+
+        run.popen = popen
         yield run
         run("stop")
 
@@ -185,10 +255,39 @@ class TestCommand:
         failed = services("run", "redis", "--", sys.executable, "-c", "exit(7)")
         assert failed.returncode == 7
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_what_interrupts_run_ends_all_of_it(self, services, number):
+        told = "import os; print('REDIS_URL=' + os.environ['CACHIER_TEST_REDIS_URL'])"
+        wait = "import sys, time; sys.stdout.flush(); time.sleep(600)"
+        with services.popen(
+            *("run", "redis", "--", sys.executable, "-c", f"{told}; {wait}"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as running:
+            out = running.stdout.readline().decode()
+            assert self.answers(out)
+            # A terminal tells all of them, a supervisor only the first.
+            if number == signal.SIGINT:
+                os.killpg(running.pid, number)
+            else:
+                running.send_signal(number)
+            assert running.wait(60) == 128 + number
+        assert not self.answers(out)
+
     def test_run_leaves_what_was_there(self, services):
         started = services("start", "redis")
         services("run", "redis", "--", "true")
         assert self.answers(started.stdout)
+
+    @pytest.mark.parametrize("name", ["REDIS", "Redis"])
+    def test_names_are_known_in_any_case(self, services, name):
+        assert self.answers(services("start", name).stdout)
+
+    def test_names_of_products_are_known(self, services):
+        told = services("start", "oracle")
+        assert told.returncode == 2
+        assert "no server oracle" in told.stderr
+        assert services("stop", "mariadb", "REDIS_TLS").returncode == 0
 
     def test_a_server_of_the_users_own_is_used(self, services):
         own_url = {"CACHIER_TEST_REDIS_URL": "redis://example.org:1/0"}
@@ -206,6 +305,38 @@ class TestCommand:
         second = services("start", "redis")
         assert self.answers(second.stdout)
         assert second.stdout != first.stdout
+
+    def test_what_was_being_prepared_goes_with_who_was_killed(self, services, tmp_path):
+        server_url("redis-tls")
+        programs, told = tmp_path / "programs", tmp_path / "told"
+        programs.mkdir()
+        os.mkfifo(told)
+        openssl = programs / "openssl"
+        openssl.write_text(f"#!/bin/sh\necho $$ $PWD >{told}\nexec sleep 600\n")
+        openssl.chmod(0o755)
+        starting = services.popen(
+            "start", "redis-tls", PATH=f"{programs}:{os.environ['PATH']}"
+        )
+        pid, directory = told.read_text().split()
+        preparing = noted(int(pid))
+        assert preparing.runs
+        assert "redis-tls     starts " in services("status").stdout
+        starting.kill()
+        starting.wait()
+        assert services("start", "redis").returncode == 0
+        assert not preparing.runs
+        assert not Path(directory).exists()
+
+    def test_stop_does_not_wait_for_those_who_are_connected(self, services):
+        server_url("postgres")
+        psycopg = pytest.importorskip("psycopg")
+        out = services("start", "postgres").stdout
+        url = out.partition("POSTGRES_URL=")[2].split()[0]
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SELECT 1")
+            assert services("stop").returncode == 0
+            with pytest.raises(psycopg.errors.AdminShutdown):
+                connection.execute("SELECT 1")
 
     def test_what_is_required_and_cannot_be_had_is_an_error(self, services, tmp_path):
         lacking = {

@@ -118,6 +118,9 @@ class Build:
                 install(sorted({self.programs[p] for p in lacking}))
             say(f"building {self.name} {self._version}, once")
             begun = time.monotonic()
+            # Whoever holds the lock is the only one who builds: these were killed.
+            for left in root.glob("making-*"):
+                shutil.rmtree(left, ignore_errors=True)
             made = Path(tempfile.mkdtemp(prefix="making-", dir=root))
             try:
                 self._make(made, _workshop())

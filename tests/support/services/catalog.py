@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from . import answers
 from .builds import SOURCES, Build, go_install, go_program, java_program
-from .failure import Failure, Missing
+from .failure import Missing
 from .processes import Command
 
 _GO = {"go": "golang-go"}
@@ -83,15 +83,20 @@ class Kind:
             )
         return found
 
-    def prepare(self, at: Place) -> None:
-        """Make what has to be there before it first starts."""
+    #: What ends it in order, and at once, whoever is connected.
+    ends_by: ClassVar[signal.Signals] = signal.SIGTERM
+
+    def prepare(self, at: Place) -> Sequence[Command]:
+        """Make what has to be there before it starts; gives what does the rest."""
+        return ()
 
     def commands(self, at: Place) -> list[Command]:
         """Give its processes, the one that answers at the first port first."""
         raise NotImplementedError
 
-    def settle(self, at: Place) -> None:
-        """Do what is left to do once, when all its processes answer."""
+    def settle(self, at: Place) -> Sequence[Command]:
+        """Give what is left to do once, when all its processes answer."""
+        return ()
 
     def answers(self, at: Place) -> bool:
         """Whether it does; an OSError means not yet."""
@@ -111,34 +116,16 @@ class Kind:
         return f"{self.name.upper().replace('-', '_')}_URL"
 
 
-def _command(*arguments: str | Path, user: str | None = None, **more: str) -> Command:
+def _command(
+    *arguments: str | Path,
+    user: str | None = None,
+    reads: str | Path = "/dev/null",
+    **more: str,
+) -> Command:
     # What a user has set for servers of his own is not meant for these.
     environment = {"LC_ALL": "C.UTF-8", "HOME": "/nonexistent", **more}
-    return Command([str(argument) for argument in arguments], environment, user)
-
-
-def _do(command: Command, at: Path, words: str | None = None) -> None:
-    """Run a program that prepares something."""
-    who = command.user if os.getuid() == 0 else None
-    done = subprocess.run(
-        command.arguments,
-        cwd=at,
-        env={"PATH": os.environ.get("PATH", os.defpath), **command.environment},
-        input="" if words is None else words,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        user=who,
-        group=who,
-        extra_groups=None if who is None else [],
-    )
-    if done.returncode != 0:
-        said = [s for s in (done.stderr + done.stdout).splitlines() if s.strip()]
-        raise Failure(
-            f"{Path(command.arguments[0]).name} failed",
-            " ".join(said[-3:]) or f"it ended with {done.returncode}",
-            f"by hand: {' '.join(command.arguments)}",
-        )
+    words = [str(argument) for argument in arguments]
+    return Command(words, environment, user, str(reads))
 
 
 class Redis(Kind):
@@ -186,21 +173,12 @@ class RedisTls(Redis):
     about = "Redis by TLS, its certificate for 127.0.0.1"
     programs: ClassVar = {**Redis.programs, "openssl": "openssl"}
 
-    def prepare(self, at: Place) -> None:
+    def prepare(self, at: Place) -> Sequence[Command]:
         key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
         names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
-        itself = (
-            "-x509",
-            "-subj",
-            "/CN=cachier tests",
-            "-addext",
-            names,
-            "-days",
-            "30",
-        )
+        whose = ("-x509", "-subj", "/CN=cachier tests", "-addext", names, "-days", "30")
         files = ("-keyout", "key.pem", "-out", "certificate.pem")
-        openssl = self.program("openssl")
-        _do(_command(openssl, "req", *key, *itself, *files), at.directory)
+        return [_command(self.program("openssl"), "req", *key, *whose, *files)]
 
     def options(self, at: Place) -> list[str | Path]:
         certificate = at.directory / "certificate.pem"
@@ -225,9 +203,10 @@ class RedisCluster(Redis):
     programs: ClassVar = {**Redis.programs, "redis-cli": "redis-tools"}
     ports = 6  # those of clients first, then one each for the others
 
-    def prepare(self, at: Place) -> None:
+    def prepare(self, at: Place) -> Sequence[Command]:
         for port in at.ports[:3]:
             (at.directory / str(port)).mkdir()
+        return ()
 
     def commands(self, at: Place) -> list[Command]:
         server = self.program("redis-server")
@@ -241,10 +220,10 @@ class RedisCluster(Redis):
             for port, bus in zip(at.ports[:3], at.ports[3:], strict=True)
         ]
 
-    def settle(self, at: Place) -> None:
+    def settle(self, at: Place) -> Sequence[Command]:
         members = [f"127.0.0.1:{port}" for port in at.ports[:3]]
         create = ("--cluster", "create", *members, "--cluster-yes")
-        _do(_command(self.program("redis-cli"), *create), at.directory)
+        return [_command(self.program("redis-cli"), *create)]
 
     def answers(self, at: Place) -> bool:
         return all(
@@ -264,6 +243,7 @@ class Postgres(Kind):
     name = "postgres"
     about = "PostgreSQL"
     programs: ClassVar = {"postgres": "postgresql-15", "initdb": "postgresql-15"}
+    ends_by: ClassVar = signal.SIGINT  # it would wait for its clients to go
 
     def program(self, name: str) -> str:
         # Debian keeps them where several versions have room.
@@ -276,7 +256,7 @@ class Postgres(Kind):
         """Whom it runs as: it refuses to be root."""
         return "postgres" if os.getuid() == 0 else None
 
-    def prepare(self, at: Place) -> None:
+    def prepare(self, at: Place) -> Sequence[Command]:
         data = at.directory / "data"
         data.mkdir(mode=0o700)
         if self.user is not None:
@@ -284,11 +264,13 @@ class Postgres(Kind):
             shutil.chown(at.directory, self.user, self.user)
         how = ("--auth=trust", "--username=cachier", "--encoding=UTF8", "--no-sync")
         where = ("--locale=C.UTF-8", f"--pgdata={data}")
-        initdb = self.program("initdb")
-        _do(_command(initdb, *how, *where, user=self.user), at.directory)
+        first = at.directory / "first.sql"
+        first.write_text("CREATE DATABASE cachier\n")
         alone = (self.program("postgres"), "--single", "-F", "-D", data, "postgres")
-        create = "CREATE DATABASE cachier\n"
-        _do(_command(*alone, user=self.user), at.directory, create)
+        return [
+            _command(self.program("initdb"), *how, *where, user=self.user),
+            _command(*alone, user=self.user, reads=first),
+        ]
 
     def commands(self, at: Place) -> list[Command]:
         where = ("-D", at.directory / "data", "-k", at.directory, "-p", str(at.port))
@@ -312,17 +294,17 @@ class MySql(Kind):
         "my_print_defaults": "mariadb-client-core",  # asked for by the one above
     }
 
-    def prepare(self, at: Place) -> None:
+    def prepare(self, at: Place) -> Sequence[Command]:
         where = (f"--datadir={at.directory / 'data'}", "--skip-test-db")
         how = ("--no-defaults", "--auth-root-authentication-method=normal")
-        make = (self.program("mariadb-install-db"), *how, *where, *self._as_root())
-        _do(_command(*make), at.directory)
         (at.directory / "first.sql").write_text(
             "CREATE DATABASE IF NOT EXISTS cachier CHARACTER SET utf8mb4;\n"
             "CREATE USER IF NOT EXISTS cachier@'127.0.0.1'"
             " IDENTIFIED BY 'cachier-password';\n"
             "GRANT ALL ON *.* TO cachier@'127.0.0.1';\n"
         )
+        make = (self.program("mariadb-install-db"), *how, *where, *self._as_root())
+        return [_command(*make)]
 
     def commands(self, at: Place) -> list[Command]:
         here = at.directory
@@ -371,8 +353,9 @@ class FerretDb(Mongo):
     programs: ClassVar = {}
     build = FERRETDB
 
-    def prepare(self, at: Place) -> None:
+    def prepare(self, at: Place) -> Sequence[Command]:
         (at.directory / "data").mkdir()
+        return ()
 
     def commands(self, at: Place) -> list[Command]:
         program = FERRETDB.directory / "ferretdb"
@@ -387,10 +370,11 @@ class S3(Kind):
     region = "us-east-1"
     key, secret = "cachier", "cachier-secret"
 
-    def prepare(self, at: Place) -> None:
+    def prepare(self, at: Place) -> Sequence[Command]:
         # Directories are its buckets.
         (at.directory / "data" / self.bucket).mkdir(parents=True)
         (at.directory / "beside").mkdir()
+        return ()
 
     def commands(self, at: Place) -> list[Command]:
         listen = ("--port", f"127.0.0.1:{at.port}", "--region", self.region)
@@ -449,3 +433,12 @@ KINDS: dict[str, Kind] = {
         Toxiproxy(),
     )
 }
+
+#: By whose product it is known, beside what its protocol is called.
+_ALSO = {"mariadb": "mysql"}
+
+
+def kind_named(name: str) -> Kind | None:
+    """Give the kind of a name, in whatever case, or of its variable's beginning."""
+    plain = name.lower().replace("_", "-")
+    return KINDS.get(_ALSO.get(plain, plain))

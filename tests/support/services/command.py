@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 
 from . import shared
-from .catalog import KINDS
+from .catalog import KINDS, kind_named
 from .failure import Failure, say
-from .notes import shared_notes
+from .notes import shared_notes_as_they_are
 from .processes import noted
 
 USAGE = """scripts/services start [NAME...]     start them; lines for `eval "$(...)"`
@@ -46,7 +46,10 @@ def _run(names: Sequence[str], command: Sequence[str]) -> int:
         started = shared.start(names, me)
         if started.lacking:
             return 1
-        process = subprocess.Popen(command, env={**os.environ, **started.variables})
+        # It is given what we were given: make's files, for one.
+        process = subprocess.Popen(
+            command, env={**os.environ, **started.variables}, close_fds=False
+        )
         try:
             return _wait(process)
         finally:
@@ -73,34 +76,53 @@ def _stop(names: Sequence[str]) -> int:
 
 
 def _status() -> int:
-    with shared_notes(sweep=False) as notes:
-        for name, kind in KINDS.items():
-            server = notes.servers.get(name)
-            if own := shared.users_own(kind, notes):
-                state = f"yours       {own}"
-            elif server is not None and server.runs and server.complete:
-                pids = " ".join(str(process.pid) for process in server.processes)
-                state = f"runs        {server.url} (process {pids})"
-            elif server is not None and server.complete:
-                state = f"has ended   {server.log}"
-            elif name in notes.reasons:
-                state = f"left out    {notes.reasons[name]}"
-            elif kind.build is not None and not kind.build.is_there:
-                state = f"not built   {kind.about}"
-            else:
-                state = f"not started {kind.about}"
-            print(f"{name:14}{state}")
+    notes = shared_notes_as_they_are()
+    for name, kind in KINDS.items():
+        server = notes.servers.get(name)
+        if own := shared.users_own(kind, notes):
+            state = f"yours       {own}"
+        elif server is not None and server.runs and server.complete:
+            pids = " ".join(str(process.pid) for process in server.processes)
+            state = f"runs        {server.url} (process {pids})"
+        elif server is not None and server.complete:
+            state = f"has ended   {server.log}"
+        elif server is not None:
+            state = f"starts      {kind.about}"
+        elif name in notes.reasons:
+            state = f"left out    {notes.reasons[name]}"
+        elif kind.build is not None and not kind.build.is_there:
+            state = f"not built   {kind.about}"
+        else:
+            state = f"not started {kind.about}"
+        print(f"{name:14}{state}")
     return 0
 
 
 def _logs(names: Sequence[str]) -> int:
-    with shared_notes(sweep=False) as notes:
-        for name in names:
-            if name in notes.servers and notes.servers[name].log.exists():
-                log = notes.servers[name].log
-                print(f"== {name}: {log}")
-                print("\n".join(log.read_text(errors="replace").splitlines()[-40:]))
+    notes = shared_notes_as_they_are()
+    for name in names:
+        if name in notes.servers and notes.servers[name].log.exists():
+            log = notes.servers[name].log
+            print(f"== {name}: {log}")
+            print("\n".join(log.read_text(errors="replace").splitlines()[-40:]))
     return 0
+
+
+def _do(verb: str, names: Sequence[str], command: Sequence[str]) -> int:
+    match verb:
+        case "start":
+            return _start(names)
+        case "run":
+            return _run(names, command)
+        case "stop":
+            return _stop(names)
+        case "logs":
+            return _logs(names)
+        case "status":
+            return _status()
+        case _:
+            _exports(shared.variables())
+            return 0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -114,27 +136,20 @@ def main(arguments: Sequence[str]) -> int:
     if "--" in own:
         own, command = own[: own.index("--")], own[own.index("--") + 1 :]
     asked = parser.parse_args(own)
-    unknown = [name for name in asked.names if name not in KINDS]
+    unknown = [name for name in asked.names if kind_named(name) is None]
     if unknown:
         parser.error(f"no server {' '.join(unknown)}; there are {' '.join(KINDS)}")
+    kinds = [kind for name in asked.names if (kind := kind_named(name))]
     if (asked.verb == "run") != bool(command):
         parser.error("run, and nothing else, has a command after --")
-    names = asked.names or list(KINDS)
+    names = list(dict.fromkeys(kind.name for kind in kinds)) or list(KINDS)
     try:
-        match asked.verb:
-            case "start":
-                return _start(names)
-            case "run":
-                return _run(names, command)
-            case "stop":
-                return _stop(names)
-            case "logs":
-                return _logs(names)
-            case "status":
-                return _status()
-            case _:
-                _exports(shared.variables())
-                return 0
+        code = _do(asked.verb, names, command)
+        sys.stdout.flush()
+        return code
     except Failure as failure:
         say(str(failure))
         return 1
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 
-from .catalog import KINDS
+from .catalog import Kind
 from .notes import Notes, notes_folder
 from .processes import noted
 from .server import Server
@@ -21,10 +21,10 @@ class Own:
         name = f"own-{owner.pid}-{owner.born}-{next(_counted)}.json"
         self._notes = Notes(notes_folder() / name)
 
-    def start(self, kind: str) -> Server:
+    def start(self, kind: Kind) -> Server:
         """Start one, of what is built and installed; returns when it answers."""
-        name = f"{kind}-{next(_counted)}"
-        return Server.make(KINDS[kind], self._notes.noting(name))
+        name = f"{kind.name}-{next(_counted)}"
+        return Server.make(kind, self._notes.noting(name))
 
     def end(self) -> None:
         """End them all, and remove what they left."""

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-#: Begins when its number is noted, in the directory and as the program it is told.
-WAIT_FOR_THE_NOTE = 'read -r noted && cd "$0" && exec "$@" </dev/null'
+#: Begins when its number is noted: in a directory, with the input and as the program
+#: that it is told.
+WAIT_FOR_THE_NOTE = 'read -r noted && cd "$0" && in=$1 && shift && exec "$@" <"$in"'
 
 
 class Noted(NamedTuple):
@@ -89,15 +90,23 @@ def wait_until(true: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def end(processes: Sequence[Noted], *, gently: bool = True) -> None:
-    """End them and what they started; returns when they are gone."""
+def end(
+    processes: Sequence[Noted],
+    *,
+    by: signal.Signals = signal.SIGTERM,
+    tell_all: bool = False,
+) -> None:
+    """End them and what they started; returns when they are gone.
+
+    `by` is what they are told first; with `tell_all`, so is what they started.
+    """
     everyone = [one for process in processes for one in family(process)]
 
     def gone() -> bool:
         return not any(one.runs for one in everyone)
 
-    if gently:
-        send(signal.SIGTERM, processes)
+    if by != signal.SIGKILL:
+        send(by, everyone if tell_all else processes)
         send(signal.SIGCONT, everyone)  # a frozen one does not hear
         if wait_until(gone, 5):
             return
@@ -112,6 +121,7 @@ class Command:
     arguments: Sequence[str]
     environment: Mapping[str, str]
     user: str | None = None  # as whom, where we are root
+    input: str = "/dev/null"  # the file that it reads
 
 
 def launch(
@@ -125,7 +135,14 @@ def launch(
         arguments = [shutil.which("setpriv") or "setpriv", *to_user, *arguments]
     theirs, ours = os.pipe()
     try:
-        shell = ["sh", "-c", WAIT_FOR_THE_NOTE, str(directory), *arguments]
+        shell = [
+            "sh",
+            "-c",
+            WAIT_FOR_THE_NOTE,
+            str(directory),
+            command.input,
+            *arguments,
+        ]
         writing = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         pid = os.posix_spawn(
             "/bin/sh",
@@ -150,6 +167,20 @@ def launch(
     finally:
         os.close(theirs)
         os.close(ours)
+
+
+def result(of: Noted, seconds: float) -> int | None:
+    """Wait for one that we launched; gives its exit code, or None: it runs still."""
+    code: int | None = None
+
+    def ended() -> bool:
+        nonlocal code
+        pid, status = os.waitpid(of.pid, os.WNOHANG)
+        code = os.waitstatus_to_exitcode(status) if pid else None
+        return pid != 0
+
+    wait_until(ended, seconds)
+    return code
 
 
 def _inherited() -> list[int]:

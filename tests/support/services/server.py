@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 import signal
 import tempfile
@@ -14,17 +15,20 @@ from typing import Any
 from .catalog import KINDS, Kind, Place
 from .failure import Failure, Missing
 from .processes import (
+    Command,
     Noted,
     end,
     family,
     free_port,
     launch,
     listens,
+    result,
     send,
     wait_until,
 )
 
 SECONDS_TO_ANSWER = 60
+SECONDS_TO_PREPARE = 120
 TRIES = 3
 
 
@@ -55,7 +59,8 @@ class Server:
         for name in kind.programs:
             kind.program(name)
         for left in reversed(range(TRIES)):
-            directory = Path(tempfile.mkdtemp(prefix=f"cachier-service-{kind.name}-"))
+            name = f"cachier-service-{kind.name}-{secrets.token_hex(6)}"
+            directory = Path(tempfile.gettempdir(), name)
             server = cls(
                 kind, directory, [free_port() for _ in range(kind.ports)], note
             )
@@ -72,15 +77,34 @@ class Server:
         raise AssertionError
 
     def _begin(self) -> None:
+        self.note(self)
+        self.directory.mkdir()
         # Servers that run as someone else reach what is theirs below.
         self.directory.chmod(0o711)
-        self.note(self)
-        self.kind.prepare(self.place)
+        for command in self.kind.prepare(self.place):
+            self._do(command)
         self.start()
-        self.kind.settle(self.place)
+        for command in self.kind.settle(self.place):
+            self._do(command)
         self._wait_until(self.kind.is_whole)
         self.complete = True
         self.note(self)
+
+    def _do(self, command: Command) -> None:
+        """Run a program that makes a part of it; it ends with us, as servers do."""
+        process = launch(command, self.directory, self.log, self._add)
+        code = result(process, SECONDS_TO_PREPARE)
+        if code != 0:
+            program = Path(command.arguments[0]).name
+            cause = f"it ended with {code}"
+            if code is None:
+                cause = f"it has not ended in {SECONDS_TO_PREPARE} s"
+            raise Failure(
+                f"{self.kind.name} cannot be prepared: {program} failed",
+                f"{cause}; its last words: {self._last_words}",
+                f"by hand: {' '.join(command.arguments)}",
+            )
+        self.processes.remove(process)
 
     @property
     def place(self) -> Place:
@@ -143,13 +167,18 @@ class Server:
             cause = "it has ended"
         else:
             return
-        lines = self.log.read_text(errors="replace").splitlines()[-5:]
-        said = " / ".join(line.strip() for line in lines if line.strip())
         raise Failure(
             f"{self.kind.name} does not start",
-            f"{cause}; its last words: {said or 'none'}",
+            f"{cause}; its last words: {self._last_words}",
             "scripts/services stop, then start it alone",
         )
+
+    @property
+    def _last_words(self) -> str:
+        if not self.log.exists():
+            return "none"
+        lines = self.log.read_text(errors="replace").splitlines()[-5:]
+        return " / ".join(line.strip() for line in lines if line.strip()) or "none"
 
     def _was_pushed_out(self) -> bool:
         said = self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -157,7 +186,7 @@ class Server:
 
     def kill(self) -> None:
         """End it at once, as a crash of its machine does; its data stays."""
-        end(self.processes, gently=False)
+        end(self.processes, by=signal.SIGKILL)
 
     def freeze(self) -> None:
         """Let it accept what the system accepts for it, and never answer."""
@@ -171,12 +200,15 @@ class Server:
 
     def restart(self) -> None:
         """End it as an operator does, and start it again."""
-        end(self.processes)
+        end(self.processes, by=self.kind.ends_by)
         self.start()
 
     def remove(self) -> None:
         """End it, and remove what it left."""
-        end(self.processes)
+        if self.complete:
+            end(self.processes, by=self.kind.ends_by)
+        else:
+            end(self.processes, tell_all=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def to_json(self) -> dict[str, Any]:

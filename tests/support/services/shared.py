@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from .builds import install, tidy_up
-from .catalog import KINDS, Kind
+from .catalog import KINDS, Kind, kind_named
 from .failure import Failure, Missing, say
 from .notes import Notes, shared_notes
 from .processes import Noted
@@ -24,14 +24,16 @@ def reason_variable(kind: Kind) -> str:
 def required(environment: Mapping[str, str]) -> set[str]:
     """Give the servers without which CACHIER_REQUIRE_SERVICES wants an error."""
     said = environment.get("CACHIER_REQUIRE_SERVICES", "").replace(",", " ").split()
-    unknown = [name for name in said if name != "all" and name not in KINDS]
+    kinds = {name: kind_named(name) for name in said if name != "all"}
+    unknown = [name for name, kind in kinds.items() if kind is None]
     if unknown:
         raise Failure(
             "cannot tell what CACHIER_REQUIRE_SERVICES requires",
             f"there is no server {' '.join(unknown)}",
             f"say all, or some of: {' '.join(KINDS)}",
         )
-    return set(KINDS) if "all" in said else set(said)
+    named = {kind.name for kind in kinds.values() if kind}
+    return set(KINDS) if "all" in said else named
 
 
 def users_own(kind: Kind, notes: Notes) -> str | None:
