@@ -341,6 +341,14 @@ def _wait_limit(seconds: Any) -> int | None:
     return max(1, int(seconds * 1e9))
 
 
+_NO_NAMING: tuple[str, str | None, str | None] = ("cachier", None, None)
+_NO_BOUNDS: tuple[int | None, int | None] = (None, None)
+
+#: What follows where no option is given: `config.changes` at that time, the function
+#: that makes keys, the backend, whether `_extras` is needed, the size limit.
+_defaults: tuple[int, HashFunc | None, str, bool, int | None] = (-1, None, "", False, 0)
+
+
 class Decorator:
     """What ``cachier(...)`` gives: puts one cache on functions.
 
@@ -354,6 +362,7 @@ class Decorator:
         "_first",
         "_given",
         "_hash_func",
+        "_naming",
         "_next_serial",
         "_options",
         "_serials",
@@ -362,23 +371,38 @@ class Decorator:
     )
 
     def __init__(self, given: dict[str, Any]) -> None:
+        global _defaults
         self._given = given
         values = config.values()
-        self._hash_func = _hash_func_of(given, values)
-        backend = _backend_of(given, values)
-        if given:
+        if not given and _defaults[0] == config.changes:
+            _, self._hash_func, backend, self._extras, self._size_limit = _defaults
+            self._naming, self._bounds = _NO_NAMING, _NO_BOUNDS
+        else:
+            changes = config.changes
+            self._hash_func = _hash_func_of(given, values)
+            backend = _backend_of(given, values)
             _check(given)
-        signs = values["signing_key"] is not None
-        self._extras = signs or not _EXTRAS.isdisjoint(given)
-        if self._extras:
-            from . import _extras
+            signs = values["signing_key"] is not None
+            self._extras = signs or not _EXTRAS.isdisjoint(given)
+            if self._extras:
+                from . import _extras
 
-            _extras.check(given)
-        self._size_limit = _bytes(
-            "entry_size_limit",
-            given.get("entry_size_limit", values["entry_size_limit"]),
-        )
-        self._bounds = _bounds(given) if given else (None, None)
+                _extras.check(given)
+            self._size_limit = _bytes(
+                "entry_size_limit",
+                given.get("entry_size_limit", values["entry_size_limit"]),
+            )
+            self._naming = (
+                given.get("key_prefix", "cachier"),
+                given.get("name"),
+                given.get("version"),
+            )
+            self._bounds = _bounds(given)
+            if not given:
+                _defaults = (
+                    *(changes, self._hash_func, backend),
+                    *(self._extras, self._size_limit),
+                )
         directory: str | None = None
         if backend in _LOCAL:
             directory = _directory(given.get("cache_dir", values["cache_dir"]))
@@ -428,12 +452,7 @@ class Decorator:
         given = self._given
         plain_id = None
         if function_id is None and not self._extras:
-            plain_id = _core.plain_function_id(
-                function,
-                given.get("key_prefix", "cachier"),
-                given.get("name"),
-                given.get("version"),
-            )
+            plain_id = _core.plain_function_id(function, *self._naming)
         target: Any = function
         parameters: Any = function
         bound: tuple[Any, ...] | None = None
@@ -450,7 +469,9 @@ class Decorator:
 
             _servers.check_kind(self._given, _called(target), is_coroutine_function)
         if plain_id is not None:
-            function_id = plain_id + self._serial_of(function)
+            function_id = plain_id
+            if self._backend == "memory":
+                function_id += self._serial_of(function)
         else:
             parameters, names = _parameters_of(target)
             is_method = bound is None and names[:1] == ["self"]
