@@ -84,6 +84,7 @@ class Params:
 
         if config._live is not self:
             return
+        config.changes += 1
         if name == "caching_enabled":
             _core.set_caching_enabled(config.is_caching_on())
         else:

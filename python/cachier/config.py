@@ -84,12 +84,20 @@ DEFAULTS: dict[str, Any] = {
 #: The live object, once somebody asked for it.
 _live: Params | None = None
 
+#: How often one of its fields was assigned to.
+changes = 0
+
 
 def value_of(name: str) -> Any:
     """Give the global value of an option."""
     if _live is None:
         return DEFAULTS[name]
     return getattr(_live, name)
+
+
+def values() -> dict[str, Any]:
+    """Give the global values of all options, by name; to be read only."""
+    return DEFAULTS if _live is None else vars(_live)
 
 
 def get_global_params() -> Params:

@@ -9,6 +9,7 @@
 
 #include "cached.hpp"
 #include "call_options.hpp"
+#include "decorating.hpp"
 #include "file_buffer.hpp"
 #include "key_walk.hpp"
 #include "objects.hpp"
@@ -282,6 +283,10 @@ PyMethodDef functions[] = {
     {"is_call_option", core_is_call_option, METH_O, nullptr},
     {"read_timedelta", core_read_timedelta, METH_VARARGS, nullptr},
     {"function_id", guarded<core_function_id>, METH_VARARGS, nullptr},
+    {"given_options", as_cfunction(guarded<given_options>), METH_FASTCALL, nullptr},
+    {"plain_function_id", as_cfunction(guarded<plain_function_id>), METH_FASTCALL,
+     nullptr},
+    {"look_like", as_cfunction(guarded<look_like>), METH_FASTCALL, nullptr},
     {"code_digest", guarded<core_code_digest>, METH_VARARGS, nullptr},
     {"begin", as_cfunction(guarded<begin>), METH_FASTCALL, nullptr},
     {"open_and_begin", as_cfunction(guarded<open_and_begin>), METH_FASTCALL, nullptr},

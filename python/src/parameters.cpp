@@ -19,13 +19,6 @@ bool is_same_name(PyObject* a, PyObject* b) noexcept {
   return PyUnicode_Compare(a, b) == 0;
 }
 
-bool attribute_as_size(PyObject* object, const char* name, std::size_t& value) {
-  const Ref number = Ref::steal(PyObject_GetAttrString(object, name));
-  if (!number) return false;
-  value = PyLong_AsSize_t(number.get());
-  return !PyErr_Occurred();
-}
-
 Ref interned(PyObject* name) {
   PyObject* own = Py_NewRef(name);
   PyUnicode_InternInPlace(&own);
@@ -33,6 +26,14 @@ Ref interned(PyObject* name) {
 }
 
 }  // namespace
+
+Ref names_of_locals(PyCodeObject* code) noexcept {
+#if PY_VERSION_HEX >= 0x030b0000
+  return Ref::steal(PyCode_GetVarnames(code));
+#else
+  return Ref::borrow(code->co_varnames);
+#endif
+}
 
 OwnedArguments::OwnedArguments(const Arguments& arguments)
     : positional_(arguments.positional), keywords_(Ref::borrow(arguments.keywords)) {
@@ -79,21 +80,17 @@ bool OwnedArguments::finish_keywords() {
 Bound::Bound(const Parameters& parameters) : slots(parameters.count()) {}
 
 bool Parameters::read_code(PyObject* of) {
-  const Ref code = Ref::steal(PyObject_GetAttrString(of, "__code__"));
-  if (!code) return false;
-  std::size_t keyword_only = 0;
-  std::size_t flags = 0;
-  if (!attribute_as_size(code.get(), "co_argcount", positional) ||
-      !attribute_as_size(code.get(), "co_posonlyargcount", positional_only) ||
-      !attribute_as_size(code.get(), "co_kwonlyargcount", keyword_only) ||
-      !attribute_as_size(code.get(), "co_flags", flags)) {
-    return false;
-  }
-  const Ref locals = Ref::steal(PyObject_GetAttrString(code.get(), "co_varnames"));
+  auto* const code = reinterpret_cast<PyCodeObject*>(PyFunction_GET_CODE(of));
+  positional = static_cast<std::size_t>(code->co_argcount);
+  positional_only = static_cast<std::size_t>(code->co_posonlyargcount);
+  const auto keyword_only = static_cast<std::size_t>(code->co_kwonlyargcount);
+  const int flags = code->co_flags;
+  const Ref locals = names_of_locals(code);
   if (!locals) return false;
   const auto local = [&](std::size_t at) {
     return interned(PyTuple_GET_ITEM(locals.get(), static_cast<Py_ssize_t>(at)));
   };
+  names.reserve(positional + keyword_only);
   std::size_t at = 0;
   while (at < positional + keyword_only) names.push_back(local(at++));
   surplus = (flags & CO_VARARGS) != 0;

@@ -12,6 +12,9 @@
 
 namespace cachier::python {
 
+/// The names of a function's locals, parameters first. Null: an exception is set.
+[[nodiscard]] Ref names_of_locals(PyCodeObject* code) noexcept;
+
 /// The arguments of one call, as CPython hands them over. Borrowed.
 struct Arguments {
   PyObject* const* values = nullptr;  ///< positionals, then the values of keywords

@@ -92,6 +92,8 @@ def recorded():
 
 def short_repr(value):
     """Give what a test of a value is called by: the same in every process."""
+    if isinstance(value, (set, frozenset)):
+        return f"{type(value).__name__} of {len(value)}"
     return repr(value).partition(" at 0x")[0][:40]
 
 

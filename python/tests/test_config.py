@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import inspect
 import pathlib
 import pickle
 
@@ -311,3 +312,25 @@ def test_separate_files_are_shared_by_processes(cache_dir, run_python):
 
 def test_version():
     assert cachier.__version__.startswith("5.0.0")
+
+
+def test_every_option_is_taken(monkeypatch):
+    options = list(inspect.signature(cachier.cachier).parameters)
+    given = {option: object() for option in options}
+    monkeypatch.setattr(core, "Decorator", lambda taken: taken)
+    assert core.cachier(**given) == given
+    assert core.cachier() == {}
+    assert core.cachier(**dict.fromkeys(options)) == {}
+
+
+def test_wrong_global_values_are_told_when_decorating(cache_dir):
+    for _ in range(2):
+        cachier.set_global_params(stale_after="long")
+        with pytest.raises(TypeError, match="stale_after"):
+            cachier.cachier(cache_dir=cache_dir)
+        # What is given counts instead.
+        cachier.cachier(cache_dir=cache_dir, stale_after=datetime.timedelta(1))
+        with pytest.raises(TypeError, match="stale_after"):
+            cachier.cachier(cache_dir=cache_dir, next_time=True)
+        cachier.set_global_params(stale_after=datetime.timedelta.max)
+        cachier.cachier(cache_dir=cache_dir)

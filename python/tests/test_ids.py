@@ -1,12 +1,13 @@
 """Function ids: which functions share entries, and which do not."""
 
+import functools
 import gc
 import textwrap
 
 import pytest
 
 import cachier
-from cachier import _core
+from cachier import _core, _names, core
 
 
 def id_of(function, **options):
@@ -354,3 +355,82 @@ def test_code_without_a_file_is_told_by_its_code(tmp_path):
 def test_code_digest_needs_code():
     with pytest.raises(TypeError):
         _core.code_digest((len,))
+
+
+class TestPlainFunctions:
+    """What most functions are: their ids are made in one step, and are the same."""
+
+    @staticmethod
+    def static(a, /, b, *rest, c, **more):
+        pass
+
+    @classmethod
+    def with_class(cls, a):
+        pass
+
+    async def coroutine(a, b=1):
+        pass
+
+    @pytest.mark.parametrize(
+        "naming", [{}, {"name": "ä"}, {"version": "2"}, {"key_prefix": "other/"}]
+    )
+    @pytest.mark.parametrize(
+        "function",
+        [static, with_class.__func__, coroutine, textwrap.dedent],
+        ids=lambda function: getattr(function, "__name__", "static"),
+    )
+    def test_their_ids(self, function, naming):
+        function = getattr(function, "__func__", function)
+        parts = {"key_prefix": "cachier", "name": None, "version": None, **naming}
+        plain = _core.plain_function_id(function, *parts.values())
+        names = core._names_of(function.__code__)
+        assert plain == _names.function_id(
+            function, ",".join(names), shared=True, **parts
+        )
+
+    def test_what_needs_more(self):
+        def local(a):
+            pass
+
+        @functools.wraps(textwrap.dedent)
+        def wrapper(a):
+            pass
+
+        def generator(a):
+            yield
+
+        async def async_generator(a):
+            yield
+
+        def method(self, a):
+            pass
+
+        def shadowing(a, *, max_age):
+            pass
+
+        def of_the_program(a):
+            pass
+
+        def made(a):
+            pass
+
+        exec(compile("def typed(a): pass", "<stdin>", "exec"), names := {})
+        for function in (wrapper, generator, async_generator, method, shadowing, made):
+            function.__qualname__ = function.__name__
+        of_the_program.__module__ = "__main__"
+        made.__module__ = None
+        others = [local, names["typed"], lambda: 1, functools.partial(local), len, 1]
+        for other in (
+            *(wrapper, generator, async_generator, method, shadowing),
+            *(of_the_program, made, *others),
+        ):
+            assert _core.plain_function_id(other, "cachier", None, None) is None
+
+    def test_names_without_an_encoding_are_refused(self):
+        for naming in (
+            ("\ud800", None, None),
+            ("", "\ud800", None),
+            ("", "a", "\ud800"),
+        ):
+            with pytest.raises(UnicodeEncodeError):
+                _core.plain_function_id(textwrap.dedent, *naming)

@@ -454,3 +454,57 @@ class TestNumPy:
         assert key(np.array([1, "a"], dtype=object)) != key(
             np.array([1, "b"], dtype=object)
         )
+
+
+class TestTables:
+    """DataFrames as arguments: by content, types, labels, and their order."""
+
+    @staticmethod
+    def key_of(table):
+        return _core.encode_key(table)
+
+    @pytest.fixture
+    def pandas(self):
+        return pytest.importorskip("pandas")
+
+    def table(self, pandas):
+        return pandas.DataFrame(
+            {
+                "n": [1, 2, 3],
+                "x": [0.5, float("nan"), 2.0],
+                "text": ["a", None, "ä"],
+                "when": pandas.date_range("2024-03-30", periods=3, tz="Europe/Berlin"),
+                "kind": pandas.Categorical(["u", "v", "u"]),
+            },
+            index=["one", "two", "three"],
+        )
+
+    def test_equal_ones(self, pandas):
+        table = self.table(pandas)
+        assert self.key_of(table) == self.key_of(self.table(pandas))
+        assert self.key_of(table) == self.key_of(table.copy(deep=True))
+        assert self.key_of(table["x"]) == self.key_of(self.table(pandas)["x"])
+
+    def test_other_ones(self, pandas):
+        def changed(change):
+            table = self.table(pandas)
+            given = change(table)
+            return table if given is None else given
+
+        changes = [
+            lambda table: None,
+            lambda table: table.__setitem__("n", [1, 2, 4]),
+            lambda table: table.__setitem__("n", [1.0, 2.0, 3.0]),
+            lambda table: table.__setitem__("x", [0.5, 0.0, 2.0]),
+            lambda table: table.__setitem__("text", ["a", "", "ä"]),
+            lambda table: table.assign(when=table["when"].dt.tz_convert("UTC")),
+            lambda table: table.assign(kind=table["kind"].astype(object)),
+            lambda table: table.rename(columns={"n": "m"}),
+            lambda table: table.rename(index={"one": "eins"}),
+            lambda table: table[["x", "n", "text", "when", "kind"]],
+            lambda table: table.iloc[::-1],
+            lambda table: table.iloc[:2],
+            lambda table: table["n"],
+        ]
+        keys = [self.key_of(changed(change)) for change in changes]
+        assert len(set(keys)) == len(keys)
