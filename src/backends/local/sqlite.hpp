@@ -120,8 +120,8 @@ class Run {
   [[nodiscard]] std::string_view text(int column) const noexcept;
 
  private:
+  int result_ = SQLITE_OK;  ///< first: preparing the statement sets it
   sqlite3_stmt* statement_;
-  int result_ = SQLITE_OK;
 };
 
 }  // namespace cachier::local
