@@ -90,11 +90,13 @@ std::shared_ptr<std::byte> aligned_memory(std::size_t size) {
           [](std::byte* memory) { ::operator delete(memory, kAlignment); }};
 }
 
-bool holds_pickle(const platform::File& file, std::size_t size) {
-  std::array<std::byte, kBeginning> beginning;
-  const std::size_t got = platform::read_at(file, beginning, 0);
-  const auto parts = envelope::inspect(Bytes(beginning).first(got), size);
-  return parts && parts->codec == Codec::pickle;
+/// The first bytes of a file, `most` of them.
+ValueFiles::Opened beginning_of(const platform::File& file, std::size_t most) {
+  ValueFiles::Opened opened;
+  auto memory = aligned_memory(most);
+  opened.envelope = {memory.get(), platform::read_at(file, {memory.get(), most}, 0)};
+  opened.owner = std::move(memory);
+  return opened;
 }
 
 Error cannot_read(const std::string& path, int error_number) {
@@ -166,13 +168,25 @@ Result<std::optional<ValueFiles::Opened>> ValueFiles::open(
   if (!mark.identity) return cannot_read(path, errno);
   const std::size_t size = mark.size;
   Opened opened;
-  if (size >= kMappedFrom && holds_pickle(file, size)) {
-    if (auto mapping = platform::Mapping::to_read(file, size)) {
-      auto mapped =
+  if (size >= kMappedFrom) {
+    // Holes make a file as long as one likes: where its beginning is damaged, all that
+    // its size promises is not read.
+    auto parts = envelope::inspect(beginning_of(file, kBeginning).envelope, size);
+    if (!parts && parts.error() == ErrorCode::corrupt) {
+      auto beginning = beginning_of(file, kMappedFrom);  // it may have a long key
+      if (beginning.envelope.empty() && errno != 0) return cannot_read(path, errno);
+      parts = envelope::inspect(beginning.envelope, size);
+      if (!parts && parts.error() == ErrorCode::corrupt)
+        return std::optional<Opened>(std::move(beginning));
+    }
+    const bool mapped = parts && parts->codec == Codec::pickle;
+    if (auto mapping =
+            mapped ? platform::Mapping::to_read(file, size) : platform::Mapping()) {
+      auto bytes =
           std::make_shared<const MappedFile>(std::move(file), mark, std::move(mapping));
-      opened.envelope = mapped->bytes();
-      opened.owner = mapped;
-      opened.file = std::move(mapped);
+      opened.envelope = bytes->bytes();
+      opened.owner = bytes;
+      opened.file = std::move(bytes);
       return std::optional<Opened>(std::move(opened));
     }
   }
