@@ -154,7 +154,6 @@ class LocalStore final : public Store,
   /// Bounds and how far eviction has come. Never destroyed before the store.
   struct Bounded {
     const Function* function = nullptr;  ///< null: the whole store
-    std::int64_t number = 0;  ///< of the function's row; 0: not known, or all
     Bounds bounds;
     std::int64_t hand = 0;  ///< the row that the clock's hand points to
   };
