@@ -3,7 +3,6 @@
 #include <cachier/envelope.hpp>
 
 #include "backends/local/layout.hpp"
-#include "backends/local/query.hpp"
 #include "backends/local/store.hpp"
 #include "backends/shared/judged.hpp"
 
@@ -91,18 +90,23 @@ Verdict check_file(const EntryRow& row, const ValueFiles& files) {
 
 bool EntryRow::in_file() const noexcept { return (flags & kFlagApart) != 0; }
 
-std::optional<Error> read_rows(Connection& connection, std::int64_t first,
-                               std::int64_t last, bool backwards,
-                               std::vector<EntryRow>& rows) {
+RowReader::RowReader(Connection& connection) noexcept
+    : forwards_(connection, kForwards), backwards_(connection, kBackwards) {}
+
+std::optional<Error> RowReader::read(std::int64_t first, std::int64_t last,
+                                     bool backwards, std::vector<EntryRow>& rows) {
   rows.clear();
-  Query query(connection, backwards ? kBackwards : kForwards);
+  Query& query = backwards ? backwards_ : forwards_;
+  query.rewind();
   query.bind(1, first).bind(2, last).bind(3, kRows);
   for (std::size_t bytes = 0; bytes < kBytes && query.step();) {
     rows.push_back(row_in(query));
     if (rows.back().envelope) bytes += rows.back().envelope->size();
   }
-  if (!query.good()) return query.error(kCannotRead);
-  return std::nullopt;
+  std::optional<Error> error;
+  if (!query.good()) error = query.error(kCannotRead);
+  query.rewind();
+  return error;
 }
 
 Result<std::optional<EntryRow>> read_row(Connection& connection, std::int64_t id) {

@@ -22,7 +22,7 @@ namespace {
 
 constexpr char kCannotSave[] = "cannot save what is in a damaged database";
 constexpr auto kPatience = std::chrono::seconds(30);
-/// How many places around damage are tried: some seconds.
+/// How many places around damage are tried: some tenths of a second.
 constexpr int kMostProbes = 20'000;
 
 Deadline soon() noexcept { return std::chrono::steady_clock::now() + kPatience; }
@@ -33,16 +33,18 @@ class Walk {
   using OnRows = std::function<std::optional<Error>(std::vector<EntryRow>&)>;
 
   Walk(Connection& connection, OnRows on_rows)
-      : connection_(connection), on_rows_(std::move(on_rows)) {}
+      : reader_(connection), on_rows_(std::move(on_rows)) {}
 
   /// An error of `on_rows`.
   std::optional<Error> run() {
-    gaps_.push({kAllRows});
+    gaps_.push({kAllRows, true, true});
     // The widest first: so a budget is spent where most may be found.
     for (int probe = 0; !gaps_.empty() && probe < kMostProbes; ++probe) {
-      Range gap = gaps_.top().range;
+      Gap gap = gaps_.top();
       gaps_.pop();
-      if (read(gap, false) && read(gap, true)) split(gap);
+      const bool left = (!gap.first_is_new || read(gap.range, false)) &&
+                        (!gap.last_is_new || read(gap.range, true));
+      if (left) split(gap.range);
       if (error_) return error_;
     }
     complete_ = complete_ && gaps_.empty();
@@ -55,6 +57,9 @@ class Walk {
  private:
   struct Gap {
     Range range;
+    // Whether reading from there has not been tried yet.
+    bool first_is_new;
+    bool last_is_new;
     bool operator<(const Gap& other) const noexcept {
       return range.last - range.first < other.range.last - other.range.first;
     }
@@ -65,7 +70,7 @@ class Walk {
   bool read(Range& gap, bool backwards) {
     std::vector<EntryRow> rows;
     while (gap.first <= gap.last) {
-      const auto failed = read_rows(connection_, gap.first, gap.last, backwards, rows);
+      const auto failed = reader_.read(gap.first, gap.last, backwards, rows);
       // A damaged tree may give what was not asked for, or in no order.
       bool in_order = true;
       std::size_t good = 0;
@@ -97,11 +102,11 @@ class Walk {
       return;
     }
     const std::int64_t middle = gap.first + (gap.last - gap.first) / 2;
-    gaps_.push({{gap.first, middle}});
-    gaps_.push({{middle + 1, gap.last}});
+    gaps_.push({{gap.first, middle}, false, true});
+    gaps_.push({{middle + 1, gap.last}, true, false});
   }
 
-  Connection& connection_;
+  RowReader reader_;
   const OnRows on_rows_;
   std::priority_queue<Gap> gaps_;
   std::optional<Error> error_;
