@@ -150,9 +150,13 @@ class Heir {
     const auto first_epoch =
         transaction->connection().number("SELECT epoch FROM functions WHERE id = 0");
     if (!first_epoch) return first_epoch.error();
-    for (const EntryRow& row : rows) {
-      if (auto error = store(*transaction, row, *first_epoch, adopted, counted))
-        return error;
+    {
+      Query known(transaction->connection(), "SELECT 1 FROM entries WHERE id = ?1");
+      for (const EntryRow& row : rows) {
+        if (auto error =
+                store(*transaction, row, *first_epoch, known, adopted, counted))
+          return error;
+      }
     }
     if (auto error = transaction->commit(kAllSlots)) return error;
     adopted.keep();
@@ -162,7 +166,7 @@ class Heir {
 
  private:
   std::optional<Error> store(Transaction& transaction, const EntryRow& row,
-                             std::int64_t first_epoch, Adopted& adopted,
+                             std::int64_t first_epoch, Query& known, Adopted& adopted,
                              Rescue& counted) {
     Connection& connection = transaction.connection();
     const Function& function = Function::intern(*row.function);
@@ -180,15 +184,13 @@ class Heir {
       here->number = *number;
     }
     const ValueFile place{row_of(here->number, *row.digest), row.file().version};
-    {
-      Query known(connection, "SELECT 1 FROM entries WHERE id = ?1");
-      known.bind(1, place.row);
-      if (known.step()) {
-        ++counted.replaced;
-        return std::nullopt;
-      }
-      if (!known.good()) return transaction_error(known);
+    known.rewind();
+    if (known.bind(1, place.row).step()) {
+      ++counted.replaced;
+      return std::nullopt;
     }
+    if (!known.good()) return known.error(kCannotSave);
+    known.rewind();
     if (row.in_file()) {
       if (auto error = adopted.add(from_.path_of(row.file()), place)) return error;
     }
@@ -209,10 +211,6 @@ class Heir {
     if (run.step() != SQLITE_DONE) return transaction.fail(run.result(), kCannotSave);
     ++counted.saved;
     return account(transaction, here->number, Counts::of_entry(row.size));
-  }
-
-  static Error transaction_error(const Query& query) {
-    return query.error(kCannotSave);
   }
 
   Site& site_;
