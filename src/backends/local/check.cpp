@@ -99,11 +99,21 @@ std::optional<Error> RowReader::read(std::int64_t first, std::int64_t last,
   Query& query = backwards ? backwards_ : forwards_;
   query.rewind();
   query.bind(1, first).bind(2, last).bind(3, kRows);
+  std::optional<Error> error;
   for (std::size_t bytes = 0; bytes < kBytes && query.step();) {
+    // A damaged tree may give what was not asked for, or in no order: whoever reads on
+    // from there might never end.
+    const std::int64_t id = query.number(0);
+    if (id < first || id > last) {
+      error = disorder(kCannotRead);
+      break;
+    }
     rows.push_back(row_in(query));
     if (rows.back().envelope) bytes += rows.back().envelope->size();
+    // What is left; nothing where this is the last row there can be.
+    if (id == (backwards ? first : last)) break;
+    (backwards ? last : first) = backwards ? id - 1 : id + 1;
   }
-  std::optional<Error> error;
   if (!query.good()) error = query.error(kCannotRead);
   query.rewind();
   return error;

@@ -41,7 +41,8 @@ class RowReader {
   explicit RowReader(Connection& connection) noexcept;
 
   /// Some rows from `first` to `last`, in the order of their ids or backwards. Rows
-  /// that were read before an error are in `rows` then.
+  /// that were read before an error are in `rows` then. `corrupt`: also where they come
+  /// in another order.
   std::optional<Error> read(std::int64_t first, std::int64_t last, bool backwards,
                             std::vector<EntryRow>& rows);
 

@@ -31,6 +31,8 @@ Result<std::int64_t> end_of_portion(Connection& connection, Range range) {
   std::int64_t last = 0;
   Portion portion;
   while (!portion.full() && run.step() == SQLITE_ROW) {
+    if (run.number(0) < range.first || run.number(0) <= last)
+      return disorder(kCannotClear);
     last = run.number(0);
     portion.add(run.number(2), (run.number(1) & kFlagApart) != 0);
   }

@@ -71,13 +71,9 @@ class Walk {
     std::vector<EntryRow> rows;
     while (gap.first <= gap.last) {
       const auto failed = reader_.read(gap.first, gap.last, backwards, rows);
-      // A damaged tree may give what was not asked for, or in no order.
-      bool in_order = true;
-      std::size_t good = 0;
-      for (; good < rows.size(); ++good) {
-        const std::int64_t id = rows[good].id;
-        in_order = id >= gap.first && id <= gap.last;
-        if (!in_order) break;
+      const bool at_end = rows.empty();
+      if (!at_end) {
+        const std::int64_t id = rows.back().id;
         if (backwards) {
           gap.last = id - 1;
         } else if (id < kAllRows.last) {
@@ -85,12 +81,10 @@ class Walk {
         } else {
           gap.last = gap.first - 1;
         }
+        error_ = on_rows_(rows);
       }
-      rows.resize(good);
-      const bool at_end = rows.empty();
-      if (!at_end) error_ = on_rows_(rows);
       if (error_) return false;
-      if (failed || !in_order) return gap.first <= gap.last;
+      if (failed) return gap.first <= gap.last;
       if (at_end) return false;
     }
     return false;

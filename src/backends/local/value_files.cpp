@@ -28,6 +28,9 @@ constexpr std::size_t kBeginning = 2'048;
 /// After how long nobody is taken to be still writing a file.
 constexpr Duration kAbandonedAfter = std::chrono::hours(1);
 
+/// Without O_NONBLOCK a FIFO would hold us up.
+constexpr int kToRead = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+
 constexpr std::string_view kUnfinished = ".new";
 
 std::string hex(std::uint64_t number, int digits) {
@@ -99,6 +102,13 @@ ValueFiles::Opened beginning_of(const platform::File& file, std::size_t most) {
   return opened;
 }
 
+/// Whether that is the answer of what is there instead of a file: nothing, a link, a
+/// socket, a directory.
+bool is_no_file(int error_number) noexcept {
+  return error_number == ENOENT || error_number == ELOOP || error_number == ENXIO ||
+         error_number == EISDIR;
+}
+
 Error cannot_read(const std::string& path, int error_number) {
   return platform::system_error("cannot read '" + path + "'", error_number);
 }
@@ -161,8 +171,8 @@ std::optional<Error> ValueFiles::adopt(const std::string& path,
 Result<std::optional<ValueFiles::Opened>> ValueFiles::open(
     const ValueFile& which) const {
   const std::string path = path_of(which);
-  auto file = platform::File::open(path, O_RDONLY | O_NOFOLLOW);
-  if (!file && (errno == ENOENT || errno == ELOOP)) return std::optional<Opened>();
+  auto file = platform::File::open(path, kToRead);
+  if (!file && is_no_file(errno)) return std::optional<Opened>();
   if (!file) return cannot_read(path, errno);
   const auto mark = platform::mark_of(file);
   if (!mark.identity) return cannot_read(path, errno);
@@ -192,6 +202,7 @@ Result<std::optional<ValueFiles::Opened>> ValueFiles::open(
   }
   auto memory = aligned_memory(size);
   const std::size_t got = platform::read_at(file, {memory.get(), size}, 0);
+  if (got == 0 && is_no_file(errno)) return std::optional<Opened>();
   if (got == 0 && errno != 0) return cannot_read(path, errno);
   opened.envelope = {memory.get(), got};
   opened.owner = std::move(memory);
@@ -200,7 +211,7 @@ Result<std::optional<ValueFiles::Opened>> ValueFiles::open(
 
 ValueFiles::Beginning ValueFiles::beginning(const ValueFile& which) const {
   Beginning beginning;
-  const auto file = platform::File::open(path_of(which), O_RDONLY | O_NOFOLLOW);
+  const auto file = platform::File::open(path_of(which), kToRead);
   if (!file) return beginning;
   beginning.bytes.resize(kBeginning);
   beginning.bytes.resize(

@@ -159,6 +159,17 @@ TEST_F(ValueFilesTest, ADamagedFileIsAMiss) {
     fs::remove(files()[0]);
     damaged("removed");
     again();
+    fs::path instead = files()[0];
+    fs::remove(instead);
+    fs::create_directory(instead);
+    damaged("a directory");
+    fs::remove(instead);
+    again();
+    instead = files()[0];
+    fs::remove(instead);
+    ASSERT_EQ(::mkfifo(instead.c_str(), 0600), 0);
+    damaged("a FIFO");
+    again();
     fs::remove_all(directory_.path() / "v1/c1.values");
     damaged("all removed");
     again();
