@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <limits>
 #include <new>
 
 namespace cachier::files {
@@ -88,7 +89,23 @@ int open_at(int directory, const char* name, int flags) noexcept {
   });
 }
 
-Loaded load_at(int directory, const char* name, std::uint64_t most) {
+/// From this size on the head of an entry is looked at before the rest is read: holes
+/// make a file as long as one likes.
+constexpr std::size_t kDoubted = std::size_t{1} << 20;
+
+/// Whether what the descriptor reads, of so many bytes, begins like an entry as long.
+bool is_as_long_as_it_says(int descriptor, std::uint64_t size) {
+  std::vector<std::byte> beginning(kLongestHead);
+  const auto got = persist(
+      [&] { return ::pread(descriptor, beginning.data(), beginning.size(), 0); });
+  // Whoever reads on is told of what fails here.
+  if (got < 0) return true;
+  return read_head(Bytes(beginning).first(static_cast<std::size_t>(got)), size)
+      .has_value();
+}
+
+Loaded load_at(int directory, const char* name, std::uint64_t most,
+               bool is_entry = false) {
   Loaded loaded;
   // Without O_NONBLOCK a FIFO would hold us up.
   const platform::File file(open_at(directory, name, O_RDONLY | O_NONBLOCK));
@@ -108,6 +125,9 @@ Loaded load_at(int directory, const char* name, std::uint64_t most) {
   loaded.ours = S_ISREG(status.st_mode) && status.st_uid == ::geteuid() &&
                 (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
   if (!loaded.ours) return loaded;
+  if (is_entry && loaded.stamp.size > kDoubted &&
+      !is_as_long_as_it_says(file.descriptor(), loaded.stamp.size))
+    most = kLongestHead;
   const auto size = static_cast<std::size_t>(std::min(loaded.stamp.size, most));
   auto bytes = std::make_shared_for_overwrite<std::byte[]>(size + kAlignment);
   void* start = bytes.get();
@@ -313,6 +333,11 @@ Stamp Disk::stamp_at(const std::string& path) const noexcept {
 
 Loaded Disk::load(const std::string& path, std::uint64_t most) const {
   return load_at(AT_FDCWD, path.c_str(), most);
+}
+
+Loaded Disk::load_entry(const std::string& path) const {
+  return load_at(AT_FDCWD, path.c_str(), std::numeric_limits<std::uint64_t>::max(),
+                 true);
 }
 
 bool Disk::is_at(const Directory& directory, const std::string& path) {

@@ -126,6 +126,9 @@ class Disk {
   [[nodiscard]] Stamp stamp_at(const std::string& path) const noexcept;
   /// The file at the path: see `Directory::load`.
   [[nodiscard]] Loaded load(const std::string& path, std::uint64_t most) const;
+  /// All of the entry at the path; where it is much longer than its head says, only its
+  /// beginning.
+  [[nodiscard]] Loaded load_entry(const std::string& path) const;
   /// Whether the directory still is what its path names.
   [[nodiscard]] static bool is_at(const Directory& directory, const std::string& path);
 

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <limits>
 #include <new>
 
 namespace cachier::files {
@@ -34,7 +33,7 @@ Result<FilesStore::Seen> FilesStore::read(const Id& id, const std::string& path,
   Seen seen;
   seen.basis.epoch = states->epoch;
   seen.claims = states->claims;
-  auto loaded = disk_.load(path, std::numeric_limits<std::uint64_t>::max());
+  auto loaded = disk_.load_entry(path);
   if (!loaded.stamp) {
     if (errno == ENOENT) return seen;
     return cannot("read", path, errno);

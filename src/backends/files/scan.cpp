@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <limits>
 #include <new>
 #include <vector>
 
@@ -15,6 +14,8 @@ namespace {
 constexpr std::size_t kPerPage = 2'000;
 /// Most heads and keys fit.
 constexpr std::uint64_t kBeginning = 4'096;
+/// Longer ones than fit here are not listed.
+constexpr std::uint64_t kLongestBeginning = std::uint64_t{1} << 20;
 
 constexpr char kCannotList[] = "cannot list the cache";
 
@@ -56,7 +57,7 @@ std::optional<Header> header_of(const Directory& directory, const std::string& n
     }
     // A long id or a long key; or damaged: a look says so.
     if (loaded.bytes.size() != kBeginning || loaded.whole) return std::nullopt;
-    loaded = directory.load(name, std::numeric_limits<std::uint64_t>::max());
+    loaded = directory.load(name, kLongestBeginning);
   }
 }
 

@@ -3,7 +3,6 @@
 #include <cachier/envelope.hpp>
 
 #include "backends/local/layout.hpp"
-#include "backends/local/query.hpp"
 #include "backends/local/store.hpp"
 #include "backends/shared/judged.hpp"
 
@@ -91,18 +90,33 @@ Verdict check_file(const EntryRow& row, const ValueFiles& files) {
 
 bool EntryRow::in_file() const noexcept { return (flags & kFlagApart) != 0; }
 
-std::optional<Error> read_rows(Connection& connection, std::int64_t first,
-                               std::int64_t last, bool backwards,
-                               std::vector<EntryRow>& rows) {
+RowReader::RowReader(Connection& connection) noexcept
+    : forwards_(connection, kForwards), backwards_(connection, kBackwards) {}
+
+std::optional<Error> RowReader::read(std::int64_t first, std::int64_t last,
+                                     bool backwards, std::vector<EntryRow>& rows) {
   rows.clear();
-  Query query(connection, backwards ? kBackwards : kForwards);
+  Query& query = backwards ? backwards_ : forwards_;
+  query.rewind();
   query.bind(1, first).bind(2, last).bind(3, kRows);
+  std::optional<Error> error;
   for (std::size_t bytes = 0; bytes < kBytes && query.step();) {
+    // A damaged tree may give what was not asked for, or in no order: whoever reads on
+    // from there might never end.
+    const std::int64_t id = query.number(0);
+    if (id < first || id > last) {
+      error = disorder(kCannotRead);
+      break;
+    }
     rows.push_back(row_in(query));
     if (rows.back().envelope) bytes += rows.back().envelope->size();
+    // What is left; nothing where this is the last row there can be.
+    if (id == (backwards ? first : last)) break;
+    (backwards ? last : first) = backwards ? id - 1 : id + 1;
   }
-  if (!query.good()) return query.error(kCannotRead);
-  return std::nullopt;
+  if (!query.good()) error = query.error(kCannotRead);
+  query.rewind();
+  return error;
 }
 
 Result<std::optional<EntryRow>> read_row(Connection& connection, std::int64_t id) {

@@ -5,6 +5,7 @@
 #include <cachier/entry.hpp>
 #include <cachier/error.hpp>
 
+#include "backends/local/query.hpp"
 #include "backends/local/sqlite.hpp"
 #include "backends/local/value_files.hpp"
 
@@ -34,11 +35,21 @@ struct EntryRow {
   }
 };
 
-/// Some rows from `first` to `last`, in the order of their ids or backwards. Rows that
-/// were read before an error are in `rows` then.
-std::optional<Error> read_rows(Connection& connection, std::int64_t first,
-                               std::int64_t last, bool backwards,
-                               std::vector<EntryRow>& rows);
+/// Reads rows, some at a time.
+class RowReader {
+ public:
+  explicit RowReader(Connection& connection) noexcept;
+
+  /// Some rows from `first` to `last`, in the order of their ids or backwards. Rows
+  /// that were read before an error are in `rows` then. `corrupt`: also where they come
+  /// in another order.
+  std::optional<Error> read(std::int64_t first, std::int64_t last, bool backwards,
+                            std::vector<EntryRow>& rows);
+
+ private:
+  Query forwards_;
+  Query backwards_;
+};
 
 /// The row as it is now, if it is there.
 Result<std::optional<EntryRow>> read_row(Connection& connection, std::int64_t id);

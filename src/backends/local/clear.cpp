@@ -1,15 +1,10 @@
-#include "backends/local/query.hpp"
 #include "backends/local/removal.hpp"
-#include "backends/local/schema.hpp"
 #include "backends/local/store.hpp"
 #include "platform/clock.hpp"
 
-#include <algorithm>
 #include <chrono>
-#include <iterator>
 #include <new>
 #include <optional>
-#include <utility>
 #include <vector>
 
 namespace cachier::local {
@@ -36,38 +31,13 @@ Result<std::int64_t> end_of_portion(Connection& connection, Range range) {
   std::int64_t last = 0;
   Portion portion;
   while (!portion.full() && run.step() == SQLITE_ROW) {
+    if (run.number(0) < range.first || run.number(0) <= last)
+      return disorder(kCannotClear);
     last = run.number(0);
     portion.add(run.number(2), (run.number(1) & kFlagApart) != 0);
   }
   if (run.result() == SQLITE_ROW || run.result() == SQLITE_DONE) return last;
   return sqlite_error(connection.handle(), run.result(), kCannotClear);
-}
-
-Result<bool> age_index(Site& site, Deadline deadline) {
-  auto lease = site.pool().lend(deadline);
-  if (!lease) return lease.error();
-  return has_age_index(**lease);
-}
-
-/// False: it could not be made, on a full disk for one.
-bool make_age_index(Site& site, Deadline deadline) {
-  auto transaction = Transaction::begin(site, deadline);
-  if (!transaction || add_age_index(transaction->connection())) return false;
-  // No announcement is due: no row changes.
-  return !transaction->commit(std::nullopt);
-}
-
-/// The functions whose rows are in the range.
-Result<std::vector<std::int64_t>> functions_in(Site& site, Range range,
-                                               Deadline deadline) {
-  auto lease = site.pool().lend(deadline);
-  if (!lease) return lease.error();
-  std::vector<std::int64_t> functions;
-  Query query(**lease, "SELECT id FROM functions WHERE id BETWEEN ?1 AND ?2");
-  query.bind(1, range.first >> kDigestBits).bind(2, range.last >> kDigestBits);
-  while (query.step()) functions.push_back(query.number(0));
-  if (!query.good()) return query.error(kCannotClear);
-  return functions;
 }
 
 }  // namespace
@@ -81,7 +51,7 @@ Result<std::uint64_t> LocalStore::clear(const Filter& filter, Clear what,
                        case Clear::entries:
                          return clear_entries(*site, filter, deadline);
                        case Clear::stale:
-                         return clear_stale(*site, filter, deadline);
+                         return remove_stale(*site, filter, deadline);
                        case Clear::claims:
                          site->table().raise_claim_generation(filter.function);
                          site->table().wake_all();
@@ -194,87 +164,6 @@ std::optional<Error> LocalStore::sweep(Site& site, Range& range, Deadline deadli
     range.first = end + 1;
   }
   return std::nullopt;
-}
-
-Result<std::uint64_t> LocalStore::clear_stale(Site& site, const Filter& filter,
-                                              Deadline deadline) {
-  if (!filter.stored_before)
-    return Error(ErrorCode::invalid_argument, kCannotClear,
-                 "it does not say from when on entries are stale", "set stored_before");
-  const std::int64_t limit = filter.stored_before->time_since_epoch().count();
-  Range range = kAllRows;
-  if (filter.function != nullptr) {
-    auto lease = site.pool().lend(deadline);
-    if (!lease) return lease.error();
-    const auto function = find_function(**lease, *filter.function);
-    if (!function) return function.error();
-    if (function->number == 0) return std::uint64_t{0};
-    range = rows_of(function->number);
-  }
-  auto is_indexed = age_index(site, deadline);
-  if (!is_indexed) return is_indexed.error();
-  std::uint64_t removed = 0;
-  while (!*is_indexed) {
-    const auto rows = walk(site, range, kBatch, deadline);
-    if (!rows) return rows.error();
-    if (rows->empty()) return removed;
-    std::vector<SeenRow> unwanted;
-    std::copy_if(
-        rows->begin(), rows->end(), std::back_inserter(unwanted),
-        [&](const SeenRow& one) { return !one.live || one.stored_at < limit; });
-    const auto gone = remove_rows(site, unwanted, deadline);
-    if (!gone) return gone.error();
-    removed += *gone;
-    if (rows->back().row == range.last) return removed;
-    range.first = rows->back().row + 1;
-    if (is_late(deadline)) return too_late();
-    // Who has few entries need not pay for an index with each put. Without room for
-    // one it is looked at all there is.
-    if (std::cmp_less(rows->size(), kBatch)) return removed;
-    *is_indexed = make_age_index(site, deadline);
-  }
-  auto functions = functions_in(site, range, deadline);
-  if (!functions) return functions.error();
-  for (const std::int64_t function : *functions) {
-    const auto gone = clear_stale_of(site, function, limit, deadline);
-    if (!gone) return gone.error();
-    removed += *gone;
-  }
-  return removed;
-}
-
-Result<std::uint64_t> LocalStore::clear_stale_of(Site& site, std::int64_t function,
-                                                 std::int64_t limit,
-                                                 Deadline deadline) {
-  std::uint64_t removed = 0;
-  for (AgeCursor at;;) {
-    const auto rows = walk_by_age(site, function, limit, at, kBatch, deadline);
-    if (!rows) return rows.error();
-    const auto gone = remove_rows(site, *rows, deadline);
-    if (!gone) return gone.error();
-    removed += *gone;
-    if (std::cmp_less(rows->size(), kBatch)) return removed;
-    if (is_late(deadline)) return too_late();
-  }
-}
-
-Result<std::uint64_t> LocalStore::remove_rows(Site& site,
-                                              const std::vector<SeenRow>& rows,
-                                              Deadline deadline) {
-  std::uint64_t removed = 0;
-  for (auto row = rows.begin(); row != rows.end();) {
-    Removal batch(site, rows.size());
-    for (Portion portion; row != rows.end() && !portion.full(); ++row) {
-      portion.add(row->size, row->apart);
-      if (auto error = batch.add(*row, deadline)) return *error;
-    }
-    const auto gone = batch.remove(kAllSlots, deadline);
-    if (!gone) return gone.error();
-    removed += static_cast<std::uint64_t>(gone->entries);
-    if (row != rows.end() && is_late(deadline)) return too_late();
-  }
-  if (site.wants_checkpoint()) platform::request_chore(*this);
-  return removed;
 }
 
 }  // namespace cachier::local

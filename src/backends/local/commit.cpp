@@ -88,7 +88,9 @@ Result<Version> LocalStore::put(const Id& id, const Change& change, Deadline dea
         const bool first_file = version &&
                                 change.value.bytes().size() > kLargestInDatabase &&
                                 site->note_value_file();
-        if (first_file || (version && site->wants_checkpoint()))
+        const bool last_before_index = version && counts_to_index();
+        if (last_before_index) index_is_due_.store(true);
+        if (first_file || last_before_index || (version && site->wants_checkpoint()))
           platform::request_chore(*this);
         return version;
       });

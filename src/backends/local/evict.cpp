@@ -49,7 +49,7 @@ bool LocalStore::keep_within(const Function* function, const Bounds& bounds) noe
       // Processes begin in different places, so as not to meet.
       const auto begin =
           static_cast<std::int64_t>(platform::random_bits() >> (64 - kDigestBits));
-      bounded_.push_back({function, 0, bounds, begin});
+      bounded_.push_back({function, bounds, begin});
     }
     has_bounds_.store(!bounded_.empty());
     return true;
@@ -64,10 +64,9 @@ Result<LocalStore::Excess> LocalStore::excess_of(Connection& connection,
   if (!has_bounds_.load(std::memory_order_relaxed)) return Excess::none;
   const std::lock_guard hold(bounding_);
   Excess worst = Excess::none;
-  for (Bounded& one : bounded_) {
+  for (const Bounded& one : bounded_) {
     if (one.function != nullptr && one.function != &function) continue;
-    if (one.function != nullptr) one.number = number;
-    const auto counts = read_counts(connection, one.number);
+    const auto counts = read_counts(connection, one.function != nullptr ? number : 0);
     if (!counts) return counts.error();
     if (!is_over(beyond(*counts, one.bounds, 0))) continue;
     // Two hundredths above the bound: as much above is left for those who put at once.
@@ -113,12 +112,15 @@ bool LocalStore::evict_all(Site& site, const Step& step, Deadline deadline) {
 
 Result<bool> LocalStore::evict(Site& site, Bounded& of, const Step& step,
                                Deadline deadline) {
-  if (of.function != nullptr && of.number == 0) return false;  // nothing is stored yet
+  // Of this database: the function may have had another row in one before.
+  const std::int64_t number =
+      of.function != nullptr ? site.functions().find(*of.function) : 0;
+  if (of.function != nullptr && number == 0) return false;  // nothing was stored here
   Counts counts;
   {
     auto lease = site.pool().lend(deadline);
     if (!lease) return lease.error();
-    const auto read = read_counts(**lease, of.number);
+    const auto read = read_counts(**lease, number);
     if (!read) return read.error();
     counts = *read;
   }
@@ -126,7 +128,7 @@ Result<bool> LocalStore::evict(Site& site, Bounded& of, const Step& step,
   // A little more than needed, so that not every put from now on is one too many.
   Counts needed = beyond(counts, of.bounds, 32);
 
-  const Range all = of.number == 0 ? kAllRows : rows_of(of.number);
+  const Range all = of.function == nullptr ? kAllRows : rows_of(number);
   if (of.hand < all.first) of.hand += all.first;
   if (of.hand > all.last) of.hand = all.first;
   Removal removal(site, static_cast<std::size_t>(step.rows));

@@ -76,7 +76,8 @@ Result<std::unique_ptr<Peek>> Peek::open(const std::string& directory) {
 Peek::Head Peek::read_table() const {
   Head head;
   const std::string path = folder_ + "/table";
-  const auto file = platform::File::open(path, O_RDONLY);
+  // Without O_NONBLOCK a FIFO would hold us up.
+  const auto file = platform::File::open(path, O_RDONLY | O_NONBLOCK);
   if (!file) {
     if (errno != ENOENT)
       head.damage = platform::system_error("cannot read '" + path + "'", errno);

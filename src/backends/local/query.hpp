@@ -1,6 +1,6 @@
 #pragma once
 
-/// A statement beside those of `Sql`, for what is done seldom: prepared for one use.
+/// A statement beside those of `Sql`, for what is done seldom.
 
 #include "backends/local/sqlite.hpp"
 
@@ -42,6 +42,13 @@ class Query {
       result_ = sqlite3_step(statement_);
     return result_ == SQLITE_ROW;
   }
+  /// Ends this use, with the snapshot that it reads, for another with other bindings.
+  void rewind() noexcept {
+    if (statement_ == nullptr) return;  // it could not be prepared: that stays an error
+    sqlite3_reset(statement_);
+    result_ = SQLITE_OK;
+  }
+
   /// Whether there has been no error so far.
   [[nodiscard]] bool good() const noexcept {
     return result_ == SQLITE_OK || result_ == SQLITE_ROW || result_ == SQLITE_DONE;

@@ -29,7 +29,12 @@ Result<std::vector<SeenRow>> walk(Site& site, Range range, std::int64_t most,
   run.bind(1, range.first - 1).bind(2, range.last).bind(3, most);
   std::vector<SeenRow> rows;
   int result = run.step();
-  for (; result == SQLITE_ROW; result = run.step()) rows.push_back(row_in(run));
+  for (; result == SQLITE_ROW; result = run.step()) {
+    if (run.number(0) < range.first ||
+        (!rows.empty() && run.number(0) <= rows.back().row))
+      return disorder(kCannotRemove);
+    rows.push_back(row_in(run));
+  }
   if (result == SQLITE_DONE) return rows;
   lease->discard();
   return sqlite_error((*lease)->handle(), result, kCannotRemove);

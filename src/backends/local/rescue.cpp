@@ -22,7 +22,7 @@ namespace {
 
 constexpr char kCannotSave[] = "cannot save what is in a damaged database";
 constexpr auto kPatience = std::chrono::seconds(30);
-/// How many places around damage are tried: some seconds.
+/// How many places around damage are tried: some tenths of a second.
 constexpr int kMostProbes = 20'000;
 
 Deadline soon() noexcept { return std::chrono::steady_clock::now() + kPatience; }
@@ -33,16 +33,18 @@ class Walk {
   using OnRows = std::function<std::optional<Error>(std::vector<EntryRow>&)>;
 
   Walk(Connection& connection, OnRows on_rows)
-      : connection_(connection), on_rows_(std::move(on_rows)) {}
+      : reader_(connection), on_rows_(std::move(on_rows)) {}
 
   /// An error of `on_rows`.
   std::optional<Error> run() {
-    gaps_.push({kAllRows});
+    gaps_.push({kAllRows, true, true});
     // The widest first: so a budget is spent where most may be found.
     for (int probe = 0; !gaps_.empty() && probe < kMostProbes; ++probe) {
-      Range gap = gaps_.top().range;
+      Gap gap = gaps_.top();
       gaps_.pop();
-      if (read(gap, false) && read(gap, true)) split(gap);
+      const bool left = (!gap.first_is_new || read(gap.range, false)) &&
+                        (!gap.last_is_new || read(gap.range, true));
+      if (left) split(gap.range);
       if (error_) return error_;
     }
     complete_ = complete_ && gaps_.empty();
@@ -55,6 +57,9 @@ class Walk {
  private:
   struct Gap {
     Range range;
+    // Whether reading from there has not been tried yet.
+    bool first_is_new;
+    bool last_is_new;
     bool operator<(const Gap& other) const noexcept {
       return range.last - range.first < other.range.last - other.range.first;
     }
@@ -65,14 +70,10 @@ class Walk {
   bool read(Range& gap, bool backwards) {
     std::vector<EntryRow> rows;
     while (gap.first <= gap.last) {
-      const auto failed = read_rows(connection_, gap.first, gap.last, backwards, rows);
-      // A damaged tree may give what was not asked for, or in no order.
-      bool in_order = true;
-      std::size_t good = 0;
-      for (; good < rows.size(); ++good) {
-        const std::int64_t id = rows[good].id;
-        in_order = id >= gap.first && id <= gap.last;
-        if (!in_order) break;
+      const auto failed = reader_.read(gap.first, gap.last, backwards, rows);
+      const bool at_end = rows.empty();
+      if (!at_end) {
+        const std::int64_t id = rows.back().id;
         if (backwards) {
           gap.last = id - 1;
         } else if (id < kAllRows.last) {
@@ -80,12 +81,10 @@ class Walk {
         } else {
           gap.last = gap.first - 1;
         }
+        error_ = on_rows_(rows);
       }
-      rows.resize(good);
-      const bool at_end = rows.empty();
-      if (!at_end) error_ = on_rows_(rows);
       if (error_) return false;
-      if (failed || !in_order) return gap.first <= gap.last;
+      if (failed) return gap.first <= gap.last;
       if (at_end) return false;
     }
     return false;
@@ -97,11 +96,11 @@ class Walk {
       return;
     }
     const std::int64_t middle = gap.first + (gap.last - gap.first) / 2;
-    gaps_.push({{gap.first, middle}});
-    gaps_.push({{middle + 1, gap.last}});
+    gaps_.push({{gap.first, middle}, false, true});
+    gaps_.push({{middle + 1, gap.last}, true, false});
   }
 
-  Connection& connection_;
+  RowReader reader_;
   const OnRows on_rows_;
   std::priority_queue<Gap> gaps_;
   std::optional<Error> error_;
@@ -145,9 +144,13 @@ class Heir {
     const auto first_epoch =
         transaction->connection().number("SELECT epoch FROM functions WHERE id = 0");
     if (!first_epoch) return first_epoch.error();
-    for (const EntryRow& row : rows) {
-      if (auto error = store(*transaction, row, *first_epoch, adopted, counted))
-        return error;
+    {
+      Query known(transaction->connection(), "SELECT 1 FROM entries WHERE id = ?1");
+      for (const EntryRow& row : rows) {
+        if (auto error =
+                store(*transaction, row, *first_epoch, known, adopted, counted))
+          return error;
+      }
     }
     if (auto error = transaction->commit(kAllSlots)) return error;
     adopted.keep();
@@ -157,7 +160,7 @@ class Heir {
 
  private:
   std::optional<Error> store(Transaction& transaction, const EntryRow& row,
-                             std::int64_t first_epoch, Adopted& adopted,
+                             std::int64_t first_epoch, Query& known, Adopted& adopted,
                              Rescue& counted) {
     Connection& connection = transaction.connection();
     const Function& function = Function::intern(*row.function);
@@ -175,15 +178,13 @@ class Heir {
       here->number = *number;
     }
     const ValueFile place{row_of(here->number, *row.digest), row.file().version};
-    {
-      Query known(connection, "SELECT 1 FROM entries WHERE id = ?1");
-      known.bind(1, place.row);
-      if (known.step()) {
-        ++counted.replaced;
-        return std::nullopt;
-      }
-      if (!known.good()) return transaction_error(known);
+    known.rewind();
+    if (known.bind(1, place.row).step()) {
+      ++counted.replaced;
+      return std::nullopt;
     }
+    if (!known.good()) return known.error(kCannotSave);
+    known.rewind();
     if (row.in_file()) {
       if (auto error = adopted.add(from_.path_of(row.file()), place)) return error;
     }
@@ -204,10 +205,6 @@ class Heir {
     if (run.step() != SQLITE_DONE) return transaction.fail(run.result(), kCannotSave);
     ++counted.saved;
     return account(transaction, here->number, Counts::of_entry(row.size));
-  }
-
-  static Error transaction_error(const Query& query) {
-    return query.error(kCannotSave);
   }
 
   Site& site_;

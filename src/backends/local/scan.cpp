@@ -58,12 +58,13 @@ Result<Page> LocalStore::scan_in(Site& site, const Filter& filter, const Cursor&
                  "begin with an empty cursor, go on with Page::next");
 
   std::int64_t seen = 0;
-  std::int64_t last = 0;
+  std::int64_t last = *after;
   Run run(connection, Sql::list);
   run.bind(1, *after).bind(2, range.last).bind(3, kRowsPerPage);
   int result = run.step();
   for (; result == SQLITE_ROW && page.entries.size() < kPerPage; result = run.step()) {
     ++seen;
+    if (run.number(0) <= last) return disorder(kCannotList);
     last = run.number(0);
     const Time stored_at{Duration(run.number(2))};
     const bool counts = run.number(6) != 0 && run.number(2) != 0 &&

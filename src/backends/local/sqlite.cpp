@@ -148,6 +148,11 @@ Error sqlite_error(sqlite3* connection, int result, std::string what) {
           fix_of(result, code, of_system ? error_number : 0)};
 }
 
+Error disorder(std::string what) {
+  return {ErrorCode::corrupt, std::move(what), "its rows are not in order",
+          fix_of(SQLITE_CORRUPT, ErrorCode::corrupt, 0)};
+}
+
 Connection::~Connection() {
   for (auto* statement : statements_) sqlite3_finalize(statement);
   sqlite3_close(connection_);

@@ -50,6 +50,10 @@ enum class Sql : std::uint8_t {
 /// An `Error` for what SQLite answered; `what` says what failed. `result` is extended.
 [[nodiscard]] Error sqlite_error(sqlite3* connection, int result, std::string what);
 
+/// For rows that come in another order than was asked for, as a damaged tree may give
+/// them: whoever goes on from one of those might never end.
+[[nodiscard]] Error disorder(std::string what);
+
 /// Used by one thread at a time. Nothing is remembered between uses but prepared
 /// statements: each `Run` resets its own.
 class Connection {
@@ -120,8 +124,8 @@ class Run {
   [[nodiscard]] std::string_view text(int column) const noexcept;
 
  private:
+  int result_ = SQLITE_OK;  ///< first: preparing the statement sets it
   sqlite3_stmt* statement_;
-  int result_ = SQLITE_OK;
 };
 
 }  // namespace cachier::local

@@ -183,6 +183,11 @@ void LocalStore::run() noexcept {
       // So is this.
     }
   }
+  try {
+    index_if_due(*site, deadline);
+  } catch (const std::bad_alloc&) {
+    // The next removal of what is stale makes it.
+  }
   if (has_bounds_.load()) {
     try {
       if (evict_all(*site, {kRowsPerStep, false}, deadline))

@@ -136,25 +136,31 @@ class LocalStore final : public Store,
   // Clearing (clear.cpp).
   Result<std::uint64_t> clear_entries(Site& site, const Filter& filter,
                                       Deadline deadline);
-  Result<std::uint64_t> clear_stale(Site& site, const Filter& filter,
-                                    Deadline deadline);
-  /// The same for one function, by the index of ages.
-  Result<std::uint64_t> clear_stale_of(Site& site, std::int64_t function,
-                                       std::int64_t limit, Deadline deadline);
-  /// Removes these at once. Gives how many entries they were.
-  Result<std::uint64_t> remove_rows(Site& site, const std::vector<SeenRow>& rows,
-                                    Deadline deadline);
   /// Deletes rows of cleared epochs, some at a time; `range` is what is left to look
   /// at.
   static std::optional<Error> sweep(Site& site, Range& range, Deadline deadline);
   /// Leaves the rest, from this row on, to the housekeeper.
   void sweep_later(std::int64_t from) noexcept;
 
+  // Removing what is stale (stale.cpp).
+  Result<std::uint64_t> remove_stale(Site& site, const Filter& filter,
+                                     Deadline deadline);
+  /// The same for one function, by the index of ages.
+  Result<std::uint64_t> remove_stale_of(Site& site, std::int64_t function,
+                                        std::int64_t limit, Deadline deadline);
+  /// Removes these at once. Gives how many entries they were.
+  Result<std::uint64_t> remove_rows(Site& site, const std::vector<SeenRow>& rows,
+                                    Deadline deadline);
+  /// A put: whether it is the one after which the index of ages may be due, for want of
+  /// entries when stale ones were removed last.
+  bool counts_to_index() noexcept;
+  /// Makes the index then, if there still are so few entries that nobody waits long.
+  void index_if_due(Site& site, Deadline deadline);
+
   // Bounds (evict.cpp).
   /// Bounds and how far eviction has come. Never destroyed before the store.
   struct Bounded {
     const Function* function = nullptr;  ///< null: the whole store
-    std::int64_t number = 0;  ///< of the function's row; 0: not known, or all
     Bounds bounds;
     std::int64_t hand = 0;  ///< the row that the clock's hand points to
   };
@@ -193,6 +199,8 @@ class LocalStore final : public Store,
   std::atomic<std::int64_t> next_retry_{0};       // where nothing could be written
   std::atomic<std::int64_t> next_mending_{0};     // where nothing could be mended
   std::atomic<std::int64_t> sweep_from_{kNoRow};  // where a clear left rows behind
+  std::atomic<std::int64_t> puts_to_index_{0};    // 0: none is counted
+  std::atomic<bool> index_is_due_{false};
   std::atomic<bool> stalled_{false};  ///< the last put waited in vain for its turn
   platform::Lock evicting_;           ///< taken before a transaction
   platform::Lock bounding_;           ///< of what follows; may be taken within one

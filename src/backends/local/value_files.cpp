@@ -28,6 +28,9 @@ constexpr std::size_t kBeginning = 2'048;
 /// After how long nobody is taken to be still writing a file.
 constexpr Duration kAbandonedAfter = std::chrono::hours(1);
 
+/// Without O_NONBLOCK a FIFO would hold us up.
+constexpr int kToRead = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+
 constexpr std::string_view kUnfinished = ".new";
 
 std::string hex(std::uint64_t number, int digits) {
@@ -90,11 +93,20 @@ std::shared_ptr<std::byte> aligned_memory(std::size_t size) {
           [](std::byte* memory) { ::operator delete(memory, kAlignment); }};
 }
 
-bool holds_pickle(const platform::File& file, std::size_t size) {
-  std::array<std::byte, kBeginning> beginning;
-  const std::size_t got = platform::read_at(file, beginning, 0);
-  const auto parts = envelope::inspect(Bytes(beginning).first(got), size);
-  return parts && parts->codec == Codec::pickle;
+/// The first bytes of a file, `most` of them.
+ValueFiles::Opened beginning_of(const platform::File& file, std::size_t most) {
+  ValueFiles::Opened opened;
+  auto memory = aligned_memory(most);
+  opened.envelope = {memory.get(), platform::read_at(file, {memory.get(), most}, 0)};
+  opened.owner = std::move(memory);
+  return opened;
+}
+
+/// Whether that is the answer of what is there instead of a file: nothing, a link, a
+/// socket, a directory.
+bool is_no_file(int error_number) noexcept {
+  return error_number == ENOENT || error_number == ELOOP || error_number == ENXIO ||
+         error_number == EISDIR;
 }
 
 Error cannot_read(const std::string& path, int error_number) {
@@ -159,25 +171,38 @@ std::optional<Error> ValueFiles::adopt(const std::string& path,
 Result<std::optional<ValueFiles::Opened>> ValueFiles::open(
     const ValueFile& which) const {
   const std::string path = path_of(which);
-  auto file = platform::File::open(path, O_RDONLY | O_NOFOLLOW);
-  if (!file && (errno == ENOENT || errno == ELOOP)) return std::optional<Opened>();
+  auto file = platform::File::open(path, kToRead);
+  if (!file && is_no_file(errno)) return std::optional<Opened>();
   if (!file) return cannot_read(path, errno);
   const auto mark = platform::mark_of(file);
   if (!mark.identity) return cannot_read(path, errno);
   const std::size_t size = mark.size;
   Opened opened;
-  if (size >= kMappedFrom && holds_pickle(file, size)) {
-    if (auto mapping = platform::Mapping::to_read(file, size)) {
-      auto mapped =
+  if (size >= kMappedFrom) {
+    // Holes make a file as long as one likes: where its beginning is damaged, all that
+    // its size promises is not read.
+    auto parts = envelope::inspect(beginning_of(file, kBeginning).envelope, size);
+    if (!parts && parts.error() == ErrorCode::corrupt) {
+      auto beginning = beginning_of(file, kMappedFrom);  // it may have a long key
+      if (beginning.envelope.empty() && errno != 0) return cannot_read(path, errno);
+      parts = envelope::inspect(beginning.envelope, size);
+      if (!parts && parts.error() == ErrorCode::corrupt)
+        return std::optional<Opened>(std::move(beginning));
+    }
+    const bool mapped = parts && parts->codec == Codec::pickle;
+    if (auto mapping =
+            mapped ? platform::Mapping::to_read(file, size) : platform::Mapping()) {
+      auto bytes =
           std::make_shared<const MappedFile>(std::move(file), mark, std::move(mapping));
-      opened.envelope = mapped->bytes();
-      opened.owner = mapped;
-      opened.file = std::move(mapped);
+      opened.envelope = bytes->bytes();
+      opened.owner = bytes;
+      opened.file = std::move(bytes);
       return std::optional<Opened>(std::move(opened));
     }
   }
   auto memory = aligned_memory(size);
   const std::size_t got = platform::read_at(file, {memory.get(), size}, 0);
+  if (got == 0 && is_no_file(errno)) return std::optional<Opened>();
   if (got == 0 && errno != 0) return cannot_read(path, errno);
   opened.envelope = {memory.get(), got};
   opened.owner = std::move(memory);
@@ -186,7 +211,7 @@ Result<std::optional<ValueFiles::Opened>> ValueFiles::open(
 
 ValueFiles::Beginning ValueFiles::beginning(const ValueFile& which) const {
   Beginning beginning;
-  const auto file = platform::File::open(path_of(which), O_RDONLY | O_NOFOLLOW);
+  const auto file = platform::File::open(path_of(which), kToRead);
   if (!file) return beginning;
   beginning.bytes.resize(kBeginning);
   beginning.bytes.resize(

@@ -101,9 +101,10 @@ class Verification {
   std::optional<Error> look_at_entries() {
     std::int64_t first = std::numeric_limits<std::int64_t>::min();
     std::uint64_t seen = 0;
+    RowReader reader(*connection_);
     for (std::vector<EntryRow> rows;;) {
-      auto error = read_rows(*connection_, first,
-                             std::numeric_limits<std::int64_t>::max(), false, rows);
+      auto error =
+          reader.read(first, std::numeric_limits<std::int64_t>::max(), false, rows);
       for (EntryRow& row : rows) {
         if (auto failed = look_at(std::move(row))) return failed;
         say("entries", ++seen);

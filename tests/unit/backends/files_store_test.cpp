@@ -201,6 +201,22 @@ TEST_F(FilesDamageTest, WhateverItsLengthIs) {
   is_damaged("longer");
 }
 
+TEST_F(FilesDamageTest, LongerThanMemoryByAHole) {
+  constexpr std::size_t kMoreThanMemory = std::size_t{8} << 40;
+  const auto lengthen = [&] { fs::resize_file(file_of(call_), kMoreThanMemory); };
+  lengthen();
+  store_ = opened_files(directory_.string());
+  const auto page = store_->scan({}, {}, soon());
+  ASSERT_TRUE(page) << page.error().message();
+  EXPECT_EQ(page->entries.size(), 0U);
+  store_.reset();
+  is_damaged("a hole behind it");
+  lengthen();
+  write(file_of(call_), "");
+  lengthen();
+  is_damaged("nothing but a hole");
+}
+
 TEST_F(FilesDamageTest, WhateverBitIsFlipped) {
   for (std::size_t at = 0; at < whole_.size(); ++at) {
     std::string flipped = whole_;

@@ -164,6 +164,19 @@ TEST_F(BoundsTest, OnlyTheBoundedFunctionLosesEntries) {
   }
 }
 
+TEST_F(BoundsTest, InAnotherDatabaseOnlyTheBoundedFunctionLosesEntries) {
+  const Function& other = Function::intern("cachier:test:unbounded");
+  ASSERT_TRUE(store_->keep_within(&usual_function(), {.entries = 50}));
+  store(Call("k"), "v");
+  // The row of the bounded function is the unbounded one's from here on.
+  std::filesystem::remove_all(directory_.path() / "v1");
+  for (int n = 0; n < 300; ++n) store(Call("k" + std::to_string(n), other), "v");
+  dynamic_cast<platform::Chore&>(*store_).run();
+  EXPECT_EQ(kept().entries, 300);
+  for (int n = 0; n < 300; ++n) store(Call("k" + std::to_string(n)), "v");
+  EXPECT_TRUE(comes_within({.entries = 350}));
+}
+
 TEST_F(BoundsTest, WhatIsBeingComputedAnewIsNotDisturbed) {
   ASSERT_TRUE(store_->keep_within(nullptr, {.entries = 20}));
   const Call call("k");

@@ -6,6 +6,9 @@
 #include <cstdint>
 #include <string>
 
+#include "platform/housekeeper.hpp"
+#include "support/eventually.hpp"
+
 namespace cachier::test {
 namespace {
 
@@ -13,6 +16,8 @@ class CleanupTest : public LocalStoreTest {
  protected:
   /// Above so many entries of a function a clean-up makes an index.
   static constexpr int kMany = 1'100;
+  /// Above so many it makes none: others would have to wait for it.
+  static constexpr int kTooMany = 10'100;
 
   static Time now() {
     return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
@@ -39,9 +44,12 @@ class CleanupTest : public LocalStoreTest {
   void make_index() {
     fill("early", kMany);
     EXPECT_EQ(remove_older(now() + Duration(1)), static_cast<std::uint64_t>(kMany));
-    ASSERT_EQ(number("SELECT count(*) FROM sqlite_master WHERE type = 'index' AND "
-                     "name = 'entries_by_age'"),
-              1);
+    ASSERT_TRUE(has_index());
+  }
+  bool has_index() const {
+    return number(
+               "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND "
+               "name = 'entries_by_age'") == 1;
   }
   std::int64_t number(const std::string& sql) const {
     sqlite3* database = nullptr;
@@ -94,8 +102,44 @@ TEST_F(CleanupTest, WhereNothingIsStaleNothingIsLookedAt) {
 TEST_F(CleanupTest, WithFewEntriesThereIsNoIndexToPayFor) {
   fill("k", 100);
   EXPECT_EQ(remove_older(now() + Duration(1)), 100U);
-  EXPECT_EQ(number("SELECT count(*) FROM sqlite_master WHERE name = 'entries_by_age'"),
+  EXPECT_FALSE(has_index());
+}
+
+TEST_F(CleanupTest, WithSoManyEntriesNobodyWaitsUntilThereIsAnIndex) {
+  fill("old", 3);
+  const Time then = now() + Duration(1);
+  fill("k", kTooMany);
+  EXPECT_EQ(remove_older(then), 3U);
+  EXPECT_FALSE(has_index());
+  EXPECT_EQ(remove_older(now() + Duration(1)), static_cast<std::uint64_t>(kTooMany));
+}
+
+TEST_F(CleanupTest, OfWhatAClearLeftBehindNobodyWaitsForAnIndexEither) {
+  fill("k", kTooMany);
+  ASSERT_EQ(number("UPDATE functions SET epoch = epoch + 1, entries = 0, bytes = 0"),
             0);
+  fill("k", 1);
+  EXPECT_EQ(remove_older(Time(Duration(1))), 0U);
+  EXPECT_EQ(number("SELECT count(*) FROM entries"), 1);
+  EXPECT_FALSE(has_index());
+}
+
+TEST_F(CleanupTest, TheIndexIsThereBeforeThereAreSoManyEntries) {
+  fill("k", 10);
+  EXPECT_EQ(remove_older(Time(Duration(1))), 0U);
+  EXPECT_FALSE(has_index());
+  fill("more", kMany);
+  // Made by the housekeeper, or here.
+  EXPECT_TRUE(eventually([&] {
+    dynamic_cast<platform::Chore&>(*store_).run();
+    return has_index();
+  }));
+}
+
+TEST_F(CleanupTest, WhoNeverRemovesWhatIsStaleHasNoIndex) {
+  fill("k", 2 * kMany);
+  dynamic_cast<platform::Chore&>(*store_).run();
+  EXPECT_FALSE(has_index());
 }
 
 TEST_F(CleanupTest, ByIndexItRemovesOfEveryFunctionWhatIsOld) {

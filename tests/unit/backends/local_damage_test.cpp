@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <sqlite3.h>
+
 #include <gmock/gmock.h>
 
 #include <filesystem>
@@ -92,6 +94,20 @@ TEST_F(LocalDamageTest, GarbageForADatabaseIsSetAside) {
   EXPECT_FALSE(fs::exists(file("c1.db")));
   EXPECT_FALSE(fs::exists(file("c3.db")));
   EXPECT_TRUE(fs::exists(file("c4.db")));
+}
+
+TEST_F(LocalDamageTest, ADatabaseThatNoStatementFitsIsSetAside) {
+  // Damage that shows when a statement is prepared, and not when it runs.
+  store_.reset();
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open(file("c1.db").c_str(), &database), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(database, "DROP TABLE entries", nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  sqlite3_close(database);
+  reopen();
+  EXPECT_EQ(called(*store_, call_), "computed");
+  EXPECT_EQ(stored(*store_, call_), "computed");
+  EXPECT_TRUE(fs::exists(file("c2.db")));
 }
 
 TEST_F(LocalDamageTest, TwoProcessesInTheMiddleOfItGoOnWithOneNewDatabase) {

@@ -20,6 +20,8 @@ namespace fs = std::filesystem;
 constexpr std::size_t kBig = 65'537;
 /// Over the size from which on a pickle is mapped.
 constexpr std::size_t kMapped = std::size_t{3} << 20;
+/// A file of holes may be as long.
+constexpr std::size_t kMoreThanMemory = std::size_t{8} << 40;
 
 std::string big(char letter, std::size_t size = kBig) {
   return std::string(size, letter);
@@ -151,8 +153,22 @@ TEST_F(ValueFilesTest, ADamagedFileIsAMiss) {
     fs::resize_file(files()[0], size + 4096);
     damaged("longer");
     again();
+    fs::resize_file(files()[0], kMoreThanMemory);
+    damaged("longer than memory");
+    again();
     fs::remove(files()[0]);
     damaged("removed");
+    again();
+    fs::path instead = files()[0];
+    fs::remove(instead);
+    fs::create_directory(instead);
+    damaged("a directory");
+    fs::remove(instead);
+    again();
+    instead = files()[0];
+    fs::remove(instead);
+    ASSERT_EQ(::mkfifo(instead.c_str(), 0600), 0);
+    damaged("a FIFO");
     again();
     fs::remove_all(directory_.path() / "v1/c1.values");
     damaged("all removed");

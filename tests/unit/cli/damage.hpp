@@ -7,6 +7,8 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <iterator>
 
 namespace cachier::test {
 
@@ -58,6 +60,46 @@ inline void flip(const std::string& path, std::size_t from, std::size_t size) {
   for (char& byte : bytes) byte = static_cast<char>(byte ^ 0x55);
   file.seekp(static_cast<std::streamoff>(from));
   file.write(bytes.data(), static_cast<std::streamsize>(size));
+}
+
+/// Lets the last rows of a database come in disorder: their page names the first of
+/// them last. Nobody has it open, and all of it is in its file.
+inline void disorder_last_rows(const std::string& path) {
+  constexpr std::size_t kPage = 4096;
+  constexpr std::size_t kPointers = 8;  // behind the head of a leaf
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  const auto byte = [&](std::size_t at) {
+    return static_cast<std::uint64_t>(static_cast<unsigned char>(bytes.at(at)));
+  };
+  const auto number = [&](std::size_t& at) {  // as SQLite writes them
+    std::uint64_t read = 0;
+    for (int count = 1; count < 9; ++count, ++at) {
+      read = read << 7 | (byte(at) & 0x7f);
+      if (byte(at) < 0x80) return ++at, read;
+    }
+    return read << 8 | byte(at++);
+  };
+  std::uint64_t largest = 0;
+  std::size_t page = 0;
+  std::size_t last = 0;
+  for (std::size_t at = kPage; at < bytes.size(); at += kPage) {
+    const std::uint64_t rows = byte(at + 3) << 8 | byte(at + 4);
+    if (bytes[at] != '\x0d' || rows < 2) continue;
+    const std::size_t pointer = at + kPointers + 2 * (rows - 1);
+    std::size_t cell = at + (byte(pointer) << 8 | byte(pointer + 1));
+    (void)number(cell);  // its size
+    if (const std::uint64_t id = number(cell); id > largest) {
+      largest = id;
+      page = at;
+      last = pointer;
+    }
+  }
+  ASSERT_NE(page, 0U);
+  std::swap_ranges(&bytes[page + kPointers], &bytes[page + kPointers + 2],
+                   &bytes[last]);
+  file.seekp(0);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 }  // namespace cachier::test

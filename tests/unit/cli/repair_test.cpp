@@ -203,6 +203,20 @@ TEST_F(RepairCommand, SavesWhatIsBetweenDamagedPages) {
   EXPECT_GE(done.at("saved_entries").get<std::uint64_t>(), before.size() - 60);
 }
 
+TEST_F(RepairCommand, SavesWhatIsBeforeRowsInDisorder) {
+  fill(0, 600);
+  const auto before = listed();
+  settle();
+  disorder_last_rows(file("c1.db"));
+  const Answer seen = in_cache({"verify"});
+  ASSERT_EQ(seen.status, 1) << "it ends";
+  EXPECT_THAT(seen.out, HasSubstr("order"));
+  const json done = repaired();
+  EXPECT_EQ(done.at("database_set_aside"), true);
+  EXPECT_GE(done.at("saved_entries").get<std::uint64_t>(), before.size() - 30);
+  for (const auto& [digest, entry] : listed()) EXPECT_EQ(entry, before.at(digest));
+}
+
 TEST_F(RepairCommand, SavesWhatWasSetAsideByAProgram) {
   fill(0, 600);
   const auto before = listed();
