@@ -4,6 +4,8 @@
 #include "damage.hpp"
 #include "support/eventually.hpp"
 
+#include <sys/stat.h>
+
 #include <atomic>
 #include <map>
 #include <thread>
@@ -324,6 +326,15 @@ TEST_F(RepairCommand, MakesADamagedTableAnew) {
   fs::resize_file(file("table"), 100);
   EXPECT_EQ(repaired().at("table_replaced"), true);
   EXPECT_EQ(listed(), before);
+}
+
+TEST_F(RepairCommand, MakesATableAnewWhereThereIsAFifo) {
+  fill(0, 3);
+  settle();
+  fs::remove(file("table"));
+  ASSERT_EQ(::mkfifo(file("table").c_str(), 0600), 0);
+  EXPECT_EQ(in_cache({"verify"}).status, 1);
+  EXPECT_EQ(repaired().at("table_replaced"), true);
 }
 
 TEST_F(RepairCommand, RebuildsADamagedIndex) {
