@@ -80,9 +80,16 @@ def open_store(backend: str, given: dict[str, Any]) -> _core.Store:
         The options of the decorator, checked.
 
     """
+    from .adapters._redis_client import is_async
+
+    client = given["redis_client"]
+    if is_async(client):
+        from .adapters._redis_async_adapter import AsyncRedisAdapter
+
+        return _core.open_client_store(AsyncRedisAdapter(client), backend)
     from .adapters._redis_adapter import RedisAdapter
 
-    return _core.open_client_store(RedisAdapter(given["redis_client"]), backend)
+    return _core.open_client_store(RedisAdapter(client), backend)
 
 
 def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
@@ -103,7 +110,7 @@ def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
         A coroutine function needs an async client, any other a sync one.
 
     """
-    from .adapters._redis_line import is_async
+    from .adapters._redis_client import is_async
 
     is_async_client = is_async(given["redis_client"])
     if is_coroutine and not is_async_client:
@@ -116,12 +123,6 @@ def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
             f"{called} is a sync function, and redis_client is async\n"
             "  fix: pass a redis.Redis, or a callable that returns one"
         )
-    if is_coroutine:
-        raise TypeError(
-            f"{called} is a coroutine function: backend 'redis' does not cache these "
-            "in this version yet\n"
-            "  fix: cache a sync function, or use backend 'pickle'"
-        )
 
 
 def _check_redis(given: dict[str, Any]) -> None:
@@ -133,7 +134,7 @@ def _check_redis(given: dict[str, Any]) -> None:
             "backend 'redis' needs a redis_client\n"
             "  fix: pass redis_client=, a redis.Redis or a callable that returns one"
         )
-    from .adapters._redis_line import is_client
+    from .adapters._redis_client import is_client
 
     if not is_client(client) and not callable(client):
         raise ValueError(

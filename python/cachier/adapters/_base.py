@@ -7,7 +7,8 @@ an outage. An adapter moves bytes. It is in two halves:
 - A *dialect* says what is to be sent and reads what comes back: one generator a verb,
   which yields requests, is sent the answers, and returns the result. It never waits.
 - A *line* carries one request to the server and gives the answer. One that blocks is
-  driven by `Blocking`; one that is awaited drives the same generators.
+  driven by `Blocking`; one that is awaited, by ``_awaiting.Awaiting``, for coroutine
+  functions: on the caller's own loop.
 
 Times are microseconds since 1970 by the server's clock, versions and claims 16 bytes.
 """
@@ -21,6 +22,7 @@ __all__ = [
     "LASTS",
     "OUTAGE",
     "PASSES",
+    "AsyncLine",
     "Blocking",
     "Dialect",
     "Line",
@@ -164,6 +166,31 @@ class Line(Protocol):
 
     def __call__(self, request: Any, timeout: float) -> Any:
         """Send a request and wait for its answer, at most `timeout` seconds."""
+        ...
+
+    def location(self) -> str:
+        """Say where the server is, for people, without a password."""
+        ...
+
+
+class AsyncLine(Protocol):
+    """Carries requests to a server, any number at a time, on any number of loops."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether any loop may use it, whichever others do.
+
+        Then what must block, as renewals do, is done on a loop of our own. Else it is
+        done on the loop that has used it last, if that runs.
+        """
+        ...
+
+    async def __call__(self, request: Any, timeout: float) -> Any:
+        """Send a request and await its answer.
+
+        Its driver cancels it after `timeout` seconds. Cancelled, it leaves nothing
+        behind that the next request could meet: a connection that owes an answer, say.
+        """
         ...
 
     def location(self) -> str:

@@ -7,7 +7,8 @@ import weakref
 from typing import Any
 
 from ._base import Blocking
-from ._redis_line import RedisLine, is_client
+from ._redis_client import is_client
+from ._redis_line import RedisLine
 from .redis import RedisDialect
 
 __all__ = ["RedisAdapter"]
