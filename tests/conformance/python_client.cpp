@@ -47,6 +47,11 @@ def adapter():
     from cachier.adapters._redis_adapter import RedisAdapter
     return RedisAdapter(server.client())
 
+def async_adapter():
+    import redis.asyncio
+    from cachier.adapters._redis_async_adapter import AsyncRedisAdapter
+    return AsyncRedisAdapter(redis.asyncio.Redis(port=server.port))
+
 def empty():
     server.client().flushall()
 )";
@@ -93,7 +98,8 @@ void stop_python() {
 
 class RedisSubject final : public Subject {
  public:
-  RedisSubject() {
+  /// `adapter`: the function that gives it.
+  explicit RedisSubject(const char* adapter) : adapter_(adapter) {
     why_not_ = start_python();
     if (!why_not_.empty()) return;
     const WithGil gil;
@@ -103,7 +109,7 @@ class RedisSubject final : public Subject {
   std::shared_ptr<Store> open() override {
     if (!why_not_.empty()) return nullptr;
     const WithGil gil;
-    PyObject* const adapter = call("adapter");
+    PyObject* const adapter = call(adapter_);
     auto store = std::make_shared<python::ClientStore>(adapter, "redis");
     Py_DECREF(adapter);
     return store;
@@ -113,6 +119,7 @@ class RedisSubject final : public Subject {
   [[nodiscard]] bool survives_fork() const override { return false; }
 
  private:
+  const char* adapter_;
   std::string why_not_;
 };
 
@@ -125,9 +132,13 @@ class StopsPython final : public ::testing::Environment {
 [[maybe_unused]] const auto* const stops =
     ::testing::AddGlobalTestEnvironment(new StopsPython);
 
+Candidate candidate(std::string name, const char* adapter) {
+  return {std::move(name), [=] { return std::make_unique<RedisSubject>(adapter); }};
+}
+
 INSTANTIATE_TEST_SUITE_P(Python, StoreConformance,
-                         ::testing::Values(Candidate{
-                             "redis", [] { return std::make_unique<RedisSubject>(); }}),
+                         ::testing::Values(candidate("redis", "adapter"),
+                                           candidate("redis_async", "async_adapter")),
                          name_of_candidate);
 
 }  // namespace

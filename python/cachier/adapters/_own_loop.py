@@ -15,6 +15,7 @@ __all__ = ["own_loop"]
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _thread: threading.Thread | None = None
+_process = os.getpid()
 #: Of the parent of a fork: nobody closes what is not ours.
 _left: list[object] = []
 
@@ -22,6 +23,8 @@ _left: list[object] = []
 def own_loop() -> asyncio.AbstractEventLoop:
     """Give the loop, which runs."""
     global _loop, _thread
+    if _process != os.getpid():
+        _forget_thread()
     with _lock:
         if _loop is None:
             _loop = asyncio.new_event_loop()
@@ -48,6 +51,8 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 def _close() -> None:
     global _loop
+    if _process != os.getpid():
+        return
     with _lock:
         loop, thread = _loop, _thread
         _loop = None
@@ -58,11 +63,8 @@ def _close() -> None:
 
 def _forget_thread() -> None:
     """In the child of a fork: its parent's thread is not there."""
-    global _lock, _loop, _thread
+    global _lock, _loop, _thread, _process
+    _process = os.getpid()
     _lock = threading.Lock()
     _left.append((_loop, _thread))
     _loop = _thread = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_thread)
