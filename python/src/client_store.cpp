@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <new>
-#include <thread>
 #include <utility>
 
+#include "backends/shared/wakes.hpp"
 #include "client_talk.hpp"
 #include "client_words.hpp"
 #include "platform/fork.hpp"
@@ -36,18 +36,66 @@ class WithGil {
   PyGILState_STATE state_;
 };
 
-/// Sleeps a slice: whoever releases tells nobody.
-class Slice final : public Watch {
+/// wake(digest): whoever waits for such an entry is to look again.
+PyObject* wake(PyObject*, PyObject* digest) {
+  char* data = nullptr;
+  Py_ssize_t size = 0;
+  if (PyBytes_AsStringAndSize(digest, &data, &size) < 0) return nullptr;
+  if (size == 16) shared::wake({read_word(data), read_word(data + 8)});
+  return Py_NewRef(Py_None);
+}
+PyMethodDef wake_method{"wake", wake, METH_O, nullptr};
+
+/// Woken by what this process does and, where the adapter listens, by what it hears.
+class Waiting final : public Watch {
  public:
+  Waiting(std::unique_ptr<Watch> watch, std::shared_ptr<const void> adapter,
+          const Id& id)
+      : watch_(std::move(watch)),
+        adapter_(std::move(adapter)),
+        function_(id.function->id()),
+        digest_(text_of(id.digest)) {
+    if (!adapter_) return;
+    const Ref call = Ref::steal(PyCFunction_New(&wake_method, nullptr));
+    const Ref done = Ref::steal(interruptibly([&] {
+      return call ? PyObject_CallMethod(object_of(adapter_), "listen", "s#y#O",
+                                        function_.data(), length(function_),
+                                        digest_.data(), length(digest_), call.get())
+                  : nullptr;
+    }));
+    // It is polled all the same.
+    if (!done) PyErr_Clear();
+  }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+  ~Waiting() override {
+    if (!adapter_) return;
+    const WithGil gil;
+    const ErrorsAside aside;
+    const Ref done = Ref::steal(interruptibly([&] {
+      return PyObject_CallMethod(object_of(adapter_), "forget", "s#y#",
+                                 function_.data(), length(function_), digest_.data(),
+                                 length(digest_));
+    }));
+    if (!done) PyErr_Clear();
+  }
+
   void wait(Deadline deadline) noexcept override {
+    // Others may change it, and nobody tell.
     const Deadline until = std::min(deadline, SteadyClock::now() + kSlice);
     if (PyGILState_Check() == 0) {
-      std::this_thread::sleep_until(until);
+      watch_->wait(until);
       return;
     }
     const WithGilReleased released;
-    std::this_thread::sleep_until(until);
+    watch_->wait(until);
   }
+
+ private:
+  std::unique_ptr<Watch> watch_;
+  std::shared_ptr<const void> adapter_;
+  std::string function_;
+  std::string digest_;
 };
 
 }  // namespace
@@ -55,7 +103,8 @@ class Slice final : public Watch {
 ClientStore::ClientStore(PyObject* adapter, std::string name)
     : adapter_(share_object(adapter)),
       name_(std::move(name)),
-      is_awaited_(PyObject_HasAttrString(adapter, "talk") != 0) {}
+      is_awaited_(PyObject_HasAttrString(adapter, "talk") != 0),
+      listens_(PyObject_HasAttrString(adapter, "listen") != 0) {}
 
 Capabilities ClientStore::capabilities() const noexcept {
   return {.name = name_,
@@ -66,7 +115,7 @@ Capabilities ClientStore::capabilities() const noexcept {
           .fenced = true,
           .leases = true,
           .sees_death = false,
-          .wakes = false};
+          .wakes = listens_};
 }
 
 std::optional<Error> ClientStore::closed(Deadline deadline) {
@@ -259,6 +308,7 @@ Result<std::uint64_t> ClientStore::clear(const Filter& filter, Clear what,
       auto answer =
           ask(kCannotClear, "free_claims", deadline, "sdz#", of, length(function));
       if (!answer) return answer.error();
+      shared::wake_all();
       return std::uint64_t{0};
     }
     if (what == Clear::stale && !filter.stored_before) return std::uint64_t{0};
@@ -273,6 +323,7 @@ Result<std::uint64_t> ClientStore::clear(const Filter& filter, Clear what,
     auto answer = ask(kCannotClear, "clear", deadline, "sdz#O", of, length(function),
                       before.get());
     if (!answer) return answer.error();
+    shared::wake_all();
     const unsigned long long count = PyLong_AsUnsignedLongLong(answer->get());
     if (PyErr_Occurred() != nullptr) return failure(kCannotClear);
     return std::uint64_t{count};
@@ -281,8 +332,17 @@ Result<std::uint64_t> ClientStore::clear(const Filter& filter, Clear what,
   }
 }
 
-std::unique_ptr<Watch> ClientStore::watch(const Id&) noexcept {
-  return std::unique_ptr<Watch>(new (std::nothrow) Slice);
+std::unique_ptr<Watch> ClientStore::watch(const Id& id) noexcept {
+  auto woken = shared::watch(id.digest);
+  if (!woken) return nullptr;
+  const WithGil gil;
+  const ErrorsAside aside;
+  try {
+    return std::make_unique<Waiting>(std::move(woken), listens_ ? adapter_ : nullptr,
+                                     id);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
 }
 
 std::string ClientStore::location() const {

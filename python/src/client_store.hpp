@@ -81,6 +81,7 @@ class ClientStore final : public Store {
   std::shared_ptr<const void> adapter_;
   std::string name_;
   bool is_awaited_ = false;
+  bool listens_ = false;  ///< it is told of what to listen for
 
   // All under the GIL.
   std::optional<std::int64_t> offset_;  ///< the server's clock less our steady one, us

@@ -7,6 +7,7 @@
 #include <utility>
 #include <variant>
 
+#include "backends/shared/wakes.hpp"
 #include "client_store.hpp"
 #include "client_words.hpp"
 #include "platform/random.hpp"
@@ -76,6 +77,8 @@ Ref ClientTalk::next() {
 void ClientTalk::answered(PyObject* answer) {
   store_.open();
   if (!read(answer)) end(store_.failure(what_));
+  // Those of other processes are told by the server.
+  if (version_) shared::wake(id_.digest);
 }
 
 void ClientTalk::failed() { end(store_.failure(what_)); }

@@ -15,7 +15,7 @@ Times are microseconds since 1970 by the server's clock, versions and claims 16 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Protocol, TypeVar
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Dialect",
     "Line",
     "Listed",
+    "Listener",
     "Seen",
     "Talk",
     "Wrote",
@@ -158,6 +159,27 @@ class Dialect(Protocol):
         `OUTAGE`: there was no answer. `PASSES`: the server said no, and may say yes the
         next time. `LASTS`: it will say no again; callers are to know.
         """
+        ...
+
+
+class Listener(Protocol):
+    """What an adapter is as well if its server tells when an entry may have changed.
+
+    Without it, and whenever it fails, those who wait look again every 50 ms.
+    """
+
+    def listen(
+        self, function: str, digest: bytes, wake: Callable[[bytes], object]
+    ) -> None:
+        """Begin to call `wake` with the digest when this entry may have changed.
+
+        On any thread; also as soon as it is sure to be heard: what came before is
+        found by the look that follows. Never waits for the server.
+        """
+        ...
+
+    def forget(self, function: str, digest: bytes) -> None:
+        """End what one `listen` has begun."""
         ...
 
 

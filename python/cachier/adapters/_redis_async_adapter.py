@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from ._awaiting import Awaiting
 from ._redis_async_line import AsyncRedisLine, resolve
+from ._redis_listener import listener_of
 from .redis import RedisDialect
 
 __all__ = ["AsyncRedisAdapter"]
@@ -25,7 +27,9 @@ class AsyncRedisAdapter(Awaiting):
     """
 
     def __init__(self, client: Any) -> None:
-        super().__init__(RedisDialect(), AsyncRedisLine(client))
+        self._redis = RedisDialect()
+        self._redis_line = AsyncRedisLine(client)
+        super().__init__(self._redis, self._redis_line)
         self._client = client
         self._other: _Hashes | None = None
         self._is_chosen = False
@@ -43,6 +47,20 @@ class AsyncRedisAdapter(Awaiting):
             self.use_running_loop()
             return await self._other.say(verb, timeout, *arguments)
         return await super().say(verb, timeout, *arguments)
+
+    def listen(
+        self, function: str, digest: bytes, wake: Callable[[bytes], object]
+    ) -> None:
+        """Begin to tell of an entry."""
+        listener = listener_of(self._redis_line.seen)
+        if listener is not None:
+            listener.listen(self._redis.channel(function, digest), digest, wake)
+
+    def forget(self, function: str, digest: bytes) -> None:
+        """End what one `listen` has begun."""
+        listener = listener_of(self._redis_line.seen)
+        if listener is not None:
+            listener.forget(self._redis.channel(function, digest))
 
     async def _choose(self) -> None:
         client = await resolve(self._client)

@@ -13,6 +13,7 @@ from ._redis_client import (
     is_client,
     location_of,
     most_like,
+    name_of,
     options_like,
     refuse_decoding,
     undecoded,
@@ -54,6 +55,11 @@ class AsyncRedisLine:
     def is_free(self) -> bool:
         """Whether any loop may use it."""
         return self._seen is None or _is_plain(self._seen)
+
+    @property
+    def seen(self) -> Any:
+        """The client, as it was last given; None: it has not been."""
+        return self._seen
 
     async def __call__(self, request: Any, timeout: float) -> Any:
         """Send a request and await its answer."""
@@ -97,7 +103,7 @@ def _links_of(client: Any) -> _Connections | None:
             _links.pop(other, None)
         of_loop = _links[loop] = {}
     # A callable may give another client each time, to the same server.
-    called = _name_of(pool)
+    called = name_of(pool)
     links = of_loop.get(called)
     if links is None and _is_plain(client):
         links = of_loop[called] = _Connections.like(pool)
@@ -124,17 +130,6 @@ def _is_plain(client: Any) -> bool:
         and type(client.connection_pool)
         in (module.ConnectionPool, module.BlockingConnectionPool)
     )
-
-
-def _name_of(pool: Any) -> Any:
-    """Give what pools to one server in one way have in common."""
-    options = tuple(sorted(pool.connection_kwargs.items(), key=lambda item: item[0]))
-    name = (pool.connection_class, options)
-    try:
-        hash(name)
-    except TypeError:
-        return pool
-    return name
 
 
 class _Connections:

@@ -11,8 +11,10 @@ __all__ = [
     "is_answer",
     "is_async",
     "is_client",
+    "is_plain_pool",
     "location_of",
     "most_like",
+    "name_of",
     "options_like",
     "refuse_decoding",
     "undecoded",
@@ -84,6 +86,27 @@ def location_of(client: Any) -> str:
 def is_answer(error: BaseException) -> bool:
     """Whether the server has said that: what it says no to is an answer, too."""
     return "ResponseError" in {each.__name__ for each in type(error).__mro__}
+
+
+def is_plain_pool(pool: Any) -> bool:
+    """Whether its connections are redis-py's own, of either kind."""
+    made_by = getattr(getattr(pool, "connection_class", None), "__module__", "")
+    options = getattr(pool, "connection_kwargs", {})
+    return (
+        made_by in ("redis.connection", "redis.asyncio.connection")
+        and options.get("redis_connect_func") is None
+    )
+
+
+def name_of(pool: Any) -> Any:
+    """Give what pools that lead to one server in one way have in common."""
+    options = tuple(sorted(pool.connection_kwargs.items(), key=lambda item: item[0]))
+    name = (pool.connection_class, options)
+    try:
+        hash(name)
+    except TypeError:
+        return pool
+    return name
 
 
 def options_like(pool: Any, retry: Any) -> dict[str, Any]:
