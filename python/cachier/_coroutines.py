@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Coroutine, Generator
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
 
 from . import _core
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .adapters._awaiting import Awaiting
 
 _begin = _core.begin
 _UndoneError = _core.UndoneError
@@ -62,19 +67,37 @@ def make_coroutine_function(
         from . import _loops  # noqa: F401
 
 
-def aclear_cache(
-    cached: _core.CachedFunction[..., Any],
-) -> Coroutine[Any, Any, None]:
+def begin_clearing(
+    cached: _core.CachedFunction[..., Any], adapter: Awaiting, verb: str
+) -> asyncio.Task[None] | None:
+    """Begin what must not block here: on the loop that its client belongs to.
+
+    None: it may block.
+    """
+    from ._loops import begin_on_thread
+
+    if adapter.may_ask():
+        return None
+    adapter.use_running_loop()
+    return begin_on_thread(getattr(cached, verb))
+
+
+async def aclear_cache(cached: _core.CachedFunction[..., Any]) -> None:
     """Clear without blocking the event loop."""
-    from ._loops import in_thread
-
-    return in_thread(cached.clear_cache)
+    await _on_thread(cached, cached.clear_cache)
 
 
-def aclear_being_calculated(
-    cached: _core.CachedFunction[..., Any],
-) -> Coroutine[Any, Any, None]:
+async def aclear_being_calculated(cached: _core.CachedFunction[..., Any]) -> None:
     """Free the claims without blocking the event loop."""
+    await _on_thread(cached, cached.clear_being_calculated)
+
+
+async def _on_thread(
+    cached: _core.CachedFunction[..., Any], work: Callable[[], Any]
+) -> None:
     from ._loops import in_thread
 
-    return in_thread(cached.clear_being_calculated)
+    adapter = cached._store.adapter
+    if adapter is not None:
+        adapter.use_running_loop()
+    await in_thread(work)

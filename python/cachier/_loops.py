@@ -1,8 +1,9 @@
 """Calls of coroutine functions on an event loop: a driver of the engine's steps.
 
 What to do next is the engine's to say. The function runs in the task of its caller.
-What may block is done on a few threads of our own, and awaited; so are other people's
-computations, which a thread looks out for.
+A store whose client is awaited is asked on the caller's own loop. What may block is
+done on a few threads of our own, and awaited; so are other people's computations, which
+a thread looks out for.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _core
+
+if TYPE_CHECKING:
+    from .adapters._awaiting import Awaiting
 
 # `Steps.next`, by its numbers.
 _STORE, _WAIT, _COMPUTE, _DONE = range(4)
@@ -40,8 +44,8 @@ _lookouts: ThreadPoolExecutor | None = None
 #: Under `_lock`, by the place of what they wait for.
 _waiting: dict[bytes, list[_Waiter]] = {}
 _looked_out_for: set[bytes] = set()
-#: Refreshes that go on: a loop keeps no strong references to its tasks.
-_refreshes: set[asyncio.Task[None]] = set()
+#: Tasks that go on by themselves: a loop keeps no strong references to its tasks.
+_kept: set[asyncio.Task[None]] = set()
 
 
 async def drive(
@@ -62,9 +66,7 @@ async def drive(
     await _go(steps, args, kwds)
     refresh = steps.refresh()
     if refresh is not None:
-        task = asyncio.get_running_loop().create_task(_refresh(refresh, args, kwds))
-        _refreshes.add(task)
-        task.add_done_callback(_refreshes.discard)
+        _keep(asyncio.get_running_loop().create_task(_refresh(refresh, args, kwds)))
     return steps.finish()
 
 
@@ -94,6 +96,8 @@ async def _go(steps: _core.Steps, args: tuple[Any, ...], kwds: dict[str, Any]) -
                 return
             elif steps.at_once:
                 steps.act()
+            elif (adapter := steps.adapter) is not None:
+                await _ask(steps, adapter)
             else:
                 await in_thread(steps.act)
     except BaseException:
@@ -123,7 +127,47 @@ async def _compute(
     steps.returned(result)
 
 
+async def _ask(steps: _core.Steps, adapter: Awaiting) -> None:
+    """Have the adapter asked, and told of, what the store has to say.
+
+    By a task of its own: what has been begun is finished, whether the caller is there
+    still or not.
+    """
+    task = asyncio.get_running_loop().create_task(_talk(steps, adapter))
+    _keep(task)
+    await asyncio.shield(task)
+
+
+async def _talk(steps: _core.Steps, adapter: Awaiting) -> None:
+    try:
+        request = steps.begin()
+        while request is not None:
+            try:
+                answer = await adapter.talk(*request)
+            except Exception as error:
+                request = steps.failed(error)
+            else:
+                request = steps.answered(answer)
+    except BaseException:
+        # The loop is at its end. What the server has made of it is set right behind it.
+        if not _submit(steps.cut_off):
+            steps.cut_off()
+        raise
+
+
+def _keep(task: asyncio.Task[None]) -> None:
+    _kept.add(task)
+    task.add_done_callback(_kept.discard)
+
+
 def _behind(steps: _core.Steps, work: Callable[[], Any]) -> None:
+    adapter = steps.adapter
+    if adapter is not None and not adapter.is_free:
+        try:
+            _keep(asyncio.get_running_loop().create_task(_talk(steps, adapter)))
+            return
+        except RuntimeError:
+            pass
     if steps.at_once or not _submit(work):
         work()
 
@@ -152,6 +196,13 @@ async def in_thread(work: Callable[[], Any]) -> None:
         await future
     else:
         work()
+
+
+def begin_on_thread(work: Callable[[], Any]) -> asyncio.Task[None]:
+    """Have a thread do what may block. Gives what may be awaited."""
+    task = asyncio.get_running_loop().create_task(in_thread(work))
+    _keep(task)
+    return task
 
 
 def _settle(future: asyncio.Future[None], error: BaseException | None = None) -> None:
@@ -305,7 +356,7 @@ def _forget_threads() -> None:
     _store_threads = _lookouts = None
     _waiting.clear()
     _looked_out_for.clear()
-    _refreshes.clear()
+    _kept.clear()
 
 
 if hasattr(os, "register_at_fork"):

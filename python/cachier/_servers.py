@@ -90,9 +90,16 @@ def open_store(backend: str, given: dict[str, Any]) -> _core.Store:
         from .adapters._sql_adapter import SqlAdapter
 
         return _core.open_client_store(SqlAdapter(given["sql_engine"]), backend)
+    from .adapters._redis_client import is_async
+
+    client = given["redis_client"]
+    if is_async(client):
+        from .adapters._redis_async_adapter import AsyncRedisAdapter
+
+        return _core.open_client_store(AsyncRedisAdapter(client), backend)
     from .adapters._redis_adapter import RedisAdapter
 
-    return _core.open_client_store(RedisAdapter(given["redis_client"]), backend)
+    return _core.open_client_store(RedisAdapter(client), backend)
 
 
 def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
@@ -118,7 +125,7 @@ def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
 
         option, one, other = "sql_engine", "an AsyncEngine", "an Engine or a URL"
     else:
-        from .adapters._redis_line import is_async
+        from .adapters._redis_client import is_async
 
         option = "redis_client"
         one = "a redis.asyncio.Redis, or an async callable that returns one"
@@ -132,10 +139,10 @@ def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
         raise TypeError(
             f"{called} is a sync function, and {option} is async\n  fix: pass {other}"
         )
-    if is_coroutine:
+    if is_coroutine and option == "sql_engine":
         raise TypeError(
-            f"{called} is a coroutine function: backend {given['backend']!r} does not "
-            "cache these in this version yet\n"
+            f"{called} is a coroutine function: backend 'sql' does not cache these in "
+            "this version yet\n"
             "  fix: cache a sync function, or use backend 'pickle'"
         )
 
@@ -149,7 +156,7 @@ def _check_redis(given: dict[str, Any]) -> None:
             "backend 'redis' needs a redis_client\n"
             "  fix: pass redis_client=, a redis.Redis or a callable that returns one"
         )
-    from .adapters._redis_line import is_client
+    from .adapters._redis_client import is_client
 
     if not is_client(client) and not callable(client):
         raise ValueError(

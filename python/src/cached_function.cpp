@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cached.hpp"
+#include "client_store.hpp"
 #include "key_walk.hpp"
 #include "objects.hpp"
 #include "questions.hpp"
@@ -159,6 +160,19 @@ PyObject* call_coroutine(PyObject* self, PyObject* const* values, std::size_t co
 PyObject* clear(PyObject* self, Clear what) {
   Cached& cached = cached_of(self);
   if (const std::optional<Error> failure = cached.open()) return raise_error(*failure);
+  if (cached.answer) {
+    const auto* const client = dynamic_cast<const ClientStore*>(cached.store.get());
+    if (const Ref adapter = client != nullptr ? client->awaited() : Ref()) {
+      const Ref module = import_module("cachier._coroutines");
+      Ref begun = module ? Ref::steal(interruptibly([&] {
+        return PyObject_CallMethod(
+            module.get(), "begin_clearing", "OOs", self, adapter.get(),
+            what == Clear::entries ? "clear_cache" : "clear_being_calculated");
+      }))
+                         : Ref();
+      if (!begun || begun.get() != Py_None) return begun.release();
+    }
+  }
   Filter filter;
   filter.function = cached.id;
   const std::shared_ptr<Store> store = cached.store;

@@ -4,6 +4,7 @@
 
 #include "python.hpp"
 
+#include <cachier/engine.hpp>
 #include <cachier/store.hpp>
 
 #include <chrono>
@@ -14,8 +15,11 @@
 #include <unordered_set>
 
 #include "backends/shared/tally.hpp"
+#include "live_store.hpp"
 
 namespace cachier::python {
+
+class ClientTalk;
 
 /// `Store` on a Python adapter (`cachier/adapters/_base.py`), which moves bytes.
 ///
@@ -24,7 +28,7 @@ namespace cachier::python {
 /// GIL where the caller does not hold it; the client gives it up while it waits.
 class ClientStore final : public Store {
  public:
-  /// Needs the GIL. `adapter`: a `Blocking`.
+  /// Needs the GIL. `adapter`: a `Blocking` or an `Awaiting`.
   ClientStore(PyObject* adapter, std::string name);
 
   [[nodiscard]] Capabilities capabilities() const noexcept override;
@@ -41,30 +45,32 @@ class ClientStore final : public Store {
   }
   [[nodiscard]] std::string location() const override;
 
+  /// Its adapter, a new reference, if that is one whose answers are awaited; else null.
+  [[nodiscard]] Ref awaited() const noexcept {
+    return is_awaited_ ? Ref::borrow(object_of(adapter_)) : Ref();
+  }
+
  private:
+  friend class ClientTalk;
+  friend class ClientLook;
+  friend class ClientCommit;
+  friend class ClientPut;
   using SteadyTime = std::chrono::steady_clock::time_point;
 
-  struct Seen;
-
+  /// Says all of it, and waits for the answers.
+  void hold(ClientTalk& talk);
   /// Does a verb of the adapter. `format`, `arguments`: as of `Py_BuildValue`, a tuple.
   template <class... Arguments>
   Result<Ref> ask(const char* what, const char* verb, Deadline deadline,
                   const char* format, Arguments... arguments);
+
+  /// Why nobody is to ask now, if so.
+  [[nodiscard]] std::optional<Error> closed(Deadline deadline);
+  /// It has answered.
+  void open() noexcept;
   /// The pending exception as an error; counts for or against the server.
   [[nodiscard]] Error failure(const char* what);
-  /// The verbs, whose answers are counted. `miss`: why no fresh entry was found.
-  Result<Look> look_and_claim(const Id& id, const Ask& ask, Deadline deadline,
-                              shared::Miss& miss);
-  Result<Look> look_once(const Id& id, const Ask& ask, Deadline deadline,
-                         shared::Miss& miss);
-  Result<Version> change_once(const Id& id, const Change& change, Deadline deadline);
-  Result<Version> put(const Id& id, const Change& change, Deadline deadline);
-  Result<Version> erase(const Id& id, Deadline deadline);
-  Result<Version> release(const Id& id, const Change& change, Deadline deadline);
-  Result<Version> renew(const Id& id, const Change& change, Deadline deadline);
 
-  /// The server's time, as far as is known; asks for it otherwise.
-  Result<std::int64_t> server_time(Deadline deadline);
   /// What an answer tells of the server's clock: it was sent after `asked_at`.
   void learn(std::int64_t now, SteadyTime asked_at) noexcept;
 
@@ -74,6 +80,8 @@ class ClientStore final : public Store {
   shared::Tally tally_;
   std::shared_ptr<const void> adapter_;
   std::string name_;
+  bool is_awaited_ = false;
+  bool listens_ = false;  ///< it is told of what to listen for
 
   // All under the GIL.
   std::optional<std::int64_t> offset_;  ///< the server's clock less our steady one, us

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "cached.hpp"
+#include "client_store.hpp"
+#include "client_talk.hpp"
 #include "objects.hpp"
 #include "report.hpp"
 #include "work.hpp"
@@ -22,6 +24,9 @@ PyObject* undone = nullptr;
 
 /// Larger values are decoded where no event loop waits.
 constexpr std::uint64_t kSmall = 256 * 1024;
+
+/// For what is set right behind a caller that is gone.
+constexpr Duration kTimeout = std::chrono::seconds(1);
 
 /// A call whose function is run by whoever drives its steps.
 class SteppedWork final : public PythonWork {
@@ -85,8 +90,12 @@ struct Going {
   std::shared_ptr<const engine::Frame> frame;
   Ref entered;  ///< what `leave_frame` wants
   std::array<char, 2 * sizeof(void*) + sizeof(Digest)> place{};
-  /// Where the process holds what it reads (`Cached::held`): which call this is.
-  std::optional<KeptId> held;
+  /// Which call this is, where it may be asked.
+  std::optional<KeptId> id;
+  /// Where the adapter of the store is awaited: the store, and what it is being asked.
+  std::shared_ptr<ClientStore> client;
+  std::unique_ptr<ClientTalk> talk;
+  bool gives_back = false;  ///< that is the last of it
   std::uint64_t held_since = 0;
   std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
   bool counted;
@@ -100,6 +109,13 @@ struct StepsObject {
 
 Going& going_of(PyObject* self) noexcept {
   return *reinterpret_cast<StepsObject*>(self)->going;
+}
+
+/// Its caller is gone.
+void forget(Going& going) {
+  going.work.forget();
+  // It may have been stored after all.
+  if (going.id) cached_of(going.self.get()).let_go(nullptr);
 }
 
 void tell_what_happened() {
@@ -117,8 +133,8 @@ PyObject* make_steps(std::unique_ptr<Going> going) {
 /// Lets the process hold what came of a call, if it does and that is still the newest.
 void hold(Going& going, PyObject* result) {
   Cached& cached = cached_of(going.self.get());
-  if (!going.held || !cached.held) return;
-  const Id id = going.held->get();
+  if (!going.id || !cached.held) return;
+  const Id id = going.id->get();
   if (!going.counted) {
     cached.let_go(&id);  // a refresh: the next call reads what it may have stored
   } else if (result != nullptr && going.work.stored_at() &&
@@ -174,12 +190,89 @@ PyObject* act(PyObject* self, PyObject*) {
   going.acting = false;
   if (going.abandoned) {
     if (going.steps->holds_claim()) going.steps->give_back();
-    going.work.forget();
-    // It may have been stored after all.
-    if (going.held) cached_of(going.self.get()).let_go(nullptr);
+    forget(going);
   }
   tell_what_happened();
   return Py_NewRef(Py_None);
+}
+
+PyObject* get_adapter(PyObject* self, void*) {
+  const Going& going = going_of(self);
+  return going.client ? going.client->awaited().release() : Py_NewRef(Py_None);
+}
+
+/// Hands in what came of what was asked.
+void settle(Going& going) {
+  const auto talk = std::exchange(going.talk, nullptr);
+  if (talk->is_look()) {
+    going.steps->looked(talk->look());
+  } else if (!going.gives_back) {
+    going.steps->committed(talk->version());
+  }
+}
+
+/// What the store is to be asked next, if anything.
+std::optional<engine::Operation> next_operation(Going& going) {
+  if (going.gives_back) return std::nullopt;
+  auto operation = going.steps->begin();
+  if (operation || !going.abandoned) return operation;
+  going.gives_back = true;
+  return going.steps->begin_give_back();
+}
+
+/// Goes on until there is something to ask of the adapter: gives that, or None.
+PyObject* advance(Going& going) {
+  going.acting = true;
+  while (true) {
+    if (!going.talk) {
+      auto operation = next_operation(going);
+      if (!operation) break;
+      going.talk =
+          ClientTalk::of(*going.client, going.id->get(), *std::move(operation));
+    }
+    if (Ref request = going.talk->next()) return request.release();
+    settle(going);
+  }
+  going.acting = false;
+  if (going.abandoned) forget(going);
+  tell_what_happened();
+  return Py_NewRef(Py_None);
+}
+
+PyObject* begin_asking(PyObject* self, PyObject*) { return advance(going_of(self)); }
+
+PyObject* answered(PyObject* self, PyObject* answer) {
+  Going& going = going_of(self);
+  if (!going.talk) return Py_NewRef(Py_None);
+  going.talk->answered(answer);
+  return advance(going);
+}
+
+PyObject* failed(PyObject* self, PyObject* raised) {
+  Going& going = going_of(self);
+  if (!going.talk) return Py_NewRef(Py_None);
+  Raised::of(Ref::borrow(raised)).restore();
+  going.talk->failed();
+  return advance(going);
+}
+
+/// Nobody will say what came of what was asked. Blocks while that is set right.
+PyObject* cut_off(PyObject* self, PyObject*) {
+  Going& going = going_of(self);
+  going.abandoned = true;
+  std::optional<Token> unknown;
+  if (going.talk) {
+    unknown = going.talk->cut_off();
+    settle(going);
+  }
+  if (unknown) {
+    Change release;
+    release.kind = Change::Kind::release;
+    release.token = *unknown;
+    (void)going.client->commit(going.id->get(), release,
+                               std::chrono::steady_clock::now() + kTimeout);
+  }
+  return act(self, nullptr);
 }
 
 PyObject* before_wait(PyObject* self, PyObject*) {
@@ -261,7 +354,8 @@ PyObject* refresh(PyObject* self, PyObject*) {
   made->work.refreshes();
   made->steps = engine::Steps::of_refresh(std::move(ticket), made->work);
   made->place = going.place;
-  made->held = going.held;
+  made->id = going.id;
+  made->client = going.client;
   return make_steps(std::move(made));
 }
 
@@ -278,6 +372,10 @@ void deallocate(PyObject* self) {
 
 PyMethodDef methods[] = {{"recall", guarded<recall>, METH_NOARGS, nullptr},
                          {"act", guarded<act>, METH_NOARGS, nullptr},
+                         {"begin", guarded<begin_asking>, METH_NOARGS, nullptr},
+                         {"answered", guarded<answered>, METH_O, nullptr},
+                         {"failed", guarded<failed>, METH_O, nullptr},
+                         {"cut_off", guarded<cut_off>, METH_NOARGS, nullptr},
                          {"before_wait", guarded<before_wait>, METH_NOARGS, nullptr},
                          {"wait", guarded<wait>, METH_O, nullptr},
                          {"after_wait", guarded<after_wait>, METH_NOARGS, nullptr},
@@ -292,6 +390,8 @@ PyMethodDef methods[] = {{"recall", guarded<recall>, METH_NOARGS, nullptr},
 
 PyGetSetDef properties[] = {
     {"next", get_next, nullptr, "What is to be done next.", nullptr},
+    {"adapter", guarded<get_adapter>, nullptr,
+     "What is awaited for its store; None: its store blocks.", nullptr},
     {"at_once", get_at_once, nullptr, "Whether its store never blocks.", nullptr},
     {"limited", get_limited, nullptr, "Whether it waits for so long only.", nullptr},
     {"function", get_function, nullptr, "What is to be run.", nullptr},
@@ -380,7 +480,9 @@ PyObject* begin_steps(PyObject* self, const Id& id, const engine::Policy& policy
     }
   }
   auto going = std::make_unique<Going>(self, verbose, true);
-  if (cached.held) going->held.emplace(id);
+  auto client = std::dynamic_pointer_cast<ClientStore>(cached.store);
+  if (client && client->awaited()) going->client = std::move(client);
+  if (cached.held || going->client) going->id.emplace(id);
   going->held_since = cached.held_epoch;
   going->steps =
       engine::Steps::of_call(cached.store, id, policy, going->work, cached.counters);

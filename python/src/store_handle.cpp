@@ -64,6 +64,13 @@ PyObject* get_location(PyObject* self, void*) {
                                           static_cast<Py_ssize_t>(location.size()));
 }
 
+PyObject* get_adapter(PyObject* self, void*) {
+  const StoreHandle& handle = handle_of(self);
+  const auto* const client = dynamic_cast<const ClientStore*>(handle.store->get());
+  Ref adapter = client != nullptr ? client->awaited() : Ref();
+  return adapter ? adapter.release() : Py_NewRef(Py_None);
+}
+
 PyObject* get_metrics(PyObject* self, void*) {
   const StoreHandle& handle = handle_of(self);
   const StoreMetrics metrics =
@@ -82,6 +89,8 @@ PyObject* get_metrics(PyObject* self, void*) {
 }
 
 PyGetSetDef properties[] = {
+    {"adapter", get_adapter, nullptr, "What is awaited for it; None: it blocks.",
+     nullptr},
     {"metrics", guarded<get_metrics>, nullptr, "What it did for this process, by name.",
      nullptr},
     {"location", guarded<get_location>, nullptr,

@@ -115,8 +115,9 @@ class StopsPython final : public ::testing::Environment {
     ::testing::AddGlobalTestEnvironment(new StopsPython);
 
 INSTANTIATE_TEST_SUITE_P(Python, StoreConformance,
-                         ::testing::Values(client("redis"), client("sqlite"),
-                                           client("postgresql"), client("mysql")),
+                         ::testing::Values(client("redis"), client("redis_async"),
+                                           client("sqlite"), client("postgresql"),
+                                           client("mysql")),
                          name_of_candidate);
 
 }  // namespace

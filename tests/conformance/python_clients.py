@@ -59,6 +59,15 @@ class _Redis:
         self._server.stop()
 
 
+class _AsyncRedis(_Redis):
+    def adapter(self):
+        import redis.asyncio
+
+        from cachier.adapters._redis_async_adapter import AsyncRedisAdapter
+
+        return AsyncRedisAdapter(redis.asyncio.Redis(port=self._server.port))
+
+
 class _Sql:
     def __init__(self, url):
         import sqlalchemy
@@ -108,6 +117,7 @@ def _server(name):
 
 _OPEN = {
     "redis": _Redis,
+    "redis_async": _AsyncRedis,
     "sqlite": _Sqlite,
     "postgresql": lambda: _server("postgresql"),
     "mysql": lambda: _server("mysql"),

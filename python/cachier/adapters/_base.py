@@ -7,24 +7,27 @@ an outage. An adapter moves bytes. It is in two halves:
 - A *dialect* says what is to be sent and reads what comes back: one generator a verb,
   which yields requests, is sent the answers, and returns the result. It never waits.
 - A *line* carries one request to the server and gives the answer. One that blocks is
-  driven by `Blocking`; one that is awaited drives the same generators.
+  driven by `Blocking`; one that is awaited, by ``_awaiting.Awaiting``, for coroutine
+  functions: on the caller's own loop.
 
 Times are microseconds since 1970 by the server's clock, versions and claims 16 bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Protocol, TypeVar
 
 __all__ = [
     "LASTS",
     "OUTAGE",
     "PASSES",
+    "AsyncLine",
     "Blocking",
     "Dialect",
     "Line",
     "Listed",
+    "Listener",
     "Seen",
     "Talk",
     "Wrote",
@@ -159,11 +162,57 @@ class Dialect(Protocol):
         ...
 
 
+class Listener(Protocol):
+    """What an adapter is as well if its server tells when an entry may have changed.
+
+    Without it, and whenever it fails, those who wait look again every 50 ms.
+    """
+
+    def listen(
+        self, function: str, digest: bytes, wake: Callable[[bytes], object]
+    ) -> None:
+        """Begin to call `wake` with the digest when this entry may have changed.
+
+        On any thread; also as soon as it is sure to be heard: what came before is
+        found by the look that follows. Never waits for the server.
+        """
+        ...
+
+    def forget(self, function: str, digest: bytes) -> None:
+        """End what one `listen` has begun."""
+        ...
+
+
 class Line(Protocol):
     """Carries requests to a server, one at a time a thread."""
 
     def __call__(self, request: Any, timeout: float) -> Any:
         """Send a request and wait for its answer, at most `timeout` seconds."""
+        ...
+
+    def location(self) -> str:
+        """Say where the server is, for people, without a password."""
+        ...
+
+
+class AsyncLine(Protocol):
+    """Carries requests to a server, any number at a time, on any number of loops."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether any loop may use it, whichever others do.
+
+        Then what must block, as renewals do, is done on a loop of our own. Else it is
+        done on the loop that has used it last, if that runs.
+        """
+        ...
+
+    async def __call__(self, request: Any, timeout: float) -> Any:
+        """Send a request and await its answer.
+
+        Its driver cancels it after `timeout` seconds. Cancelled, it leaves nothing
+        behind that the next request could meet: a connection that owes an answer, say.
+        """
         ...
 
     def location(self) -> str:

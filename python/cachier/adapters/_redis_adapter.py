@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from ._base import Blocking
-from ._redis_line import RedisLine, is_client
+from ._redis_client import is_client
+from ._redis_line import RedisLine
+from ._redis_listener import listener_of
 from .redis import RedisDialect
 
 __all__ = ["RedisAdapter"]
@@ -25,7 +28,8 @@ class RedisAdapter(Blocking):
 
     def __init__(self, client: Any) -> None:
         give = (lambda: client) if is_client(client) else client
-        super().__init__(RedisDialect(), RedisLine(give))
+        self._redis = RedisDialect()
+        super().__init__(self._redis, RedisLine(give))
         self._give = give
         self._other: Blocking | None = None
         self._is_chosen = False
@@ -37,6 +41,20 @@ class RedisAdapter(Blocking):
         if self._other is not None:
             return self._other.ask(verb, timeout, *arguments)
         return super().ask(verb, timeout, *arguments)
+
+    def listen(
+        self, function: str, digest: bytes, wake: Callable[[bytes], object]
+    ) -> None:
+        """Begin to tell of an entry."""
+        listener = listener_of(self._give())
+        if listener is not None:
+            listener.listen(self._redis.channel(function, digest), digest, wake)
+
+    def forget(self, function: str, digest: bytes) -> None:
+        """End what one `listen` has begun."""
+        listener = listener_of(self._give())
+        if listener is not None:
+            listener.forget(self._redis.channel(function, digest))
 
     def _choose(self) -> None:
         client = self._give()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from ._base import Listed, Seen, Talk, Wrote
 from .redis import BUCKETS, MARKS, ZEROS, RedisDialect, escape, unescape
 
-__all__ = ["HashDialect", "HashLine"]
+__all__ = ["AsyncHashLine", "HashDialect", "HashLine"]
 
 _FIELD = "entry"
 
@@ -39,6 +39,24 @@ class HashLine:
         return getattr(self._client(), request.method)(
             *request.arguments, **request.keywords
         )
+
+    def location(self) -> str:
+        """Say where it is."""
+        return "redis"
+
+
+class AsyncHashLine:
+    """Awaits the methods of an async client, or of what a callable gives."""
+
+    is_free = False
+
+    def __init__(self, client: Callable[[], Awaitable[Any]]) -> None:
+        self._client = client
+
+    async def __call__(self, request: Call, timeout: float) -> Any:
+        """Call a method and await it."""
+        method = getattr(await self._client(), request.method)
+        return await method(*request.arguments, **request.keywords)
 
     def location(self) -> str:
         """Say where it is."""

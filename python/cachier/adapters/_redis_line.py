@@ -9,15 +9,17 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from .redis import Command, Run, Spread, UnusableClientError
+from ._redis_client import (
+    is_answer,
+    location_of,
+    most_like,
+    options_like,
+    refuse_decoding,
+    undecoded,
+    words_of,
+)
 
 __all__ = ["RedisLine"]
-
-#: More at once than this wait for each other: servers and descriptors are finite.
-_MOST_CONNECTIONS = 32
-
-#: Options of a pool's connections that are about that pool itself.
-_OF_THE_POOL = ("maint_notifications", "oss_cluster_maint", "orig_")
 
 
 class RedisLine:
@@ -38,70 +40,35 @@ class RedisLine:
     def __call__(self, request: Any, timeout: float) -> Any:
         """Send a request and wait for its answer."""
         client = self._client()
-        if isinstance(request, Run):
-            return self._run(
-                client, request.script, request.keys, request.arguments, timeout
-            )
-        if isinstance(request, Command):
-            return self._send(client, request.words, timeout)
-        return self._spread(client, request, timeout)
+        talk = words_of(request, hasattr(client, "get_node_from_key"))
+        try:
+            words = next(talk)
+            while True:
+                try:
+                    answer = self._send(client, words, timeout)
+                except Exception as error:
+                    words = talk.throw(error)
+                else:
+                    words = talk.send(answer)
+        except StopIteration as end:
+            return end.value
 
     def location(self) -> str:
         """Say where the server is."""
         try:
-            options = self._client().connection_pool.connection_kwargs
-            where = options.get("path") or f"{options['host']}:{options['port']}"
-            return f"redis://{where}/{options.get('db') or 0}"
+            return location_of(self._client())
         except Exception:
-            # A fake, a cluster, or a callable that fails.
             return "redis"
-
-    def _spread(self, client: Any, request: Spread, timeout: float) -> list[Any]:
-        groups = request.groups
-        if not hasattr(client, "get_node_from_key"):
-            groups = [tuple(key for group in groups for key in group)]
-        answers: list[Any] = []
-        for group in groups:
-            answers += self._run(client, request.script, group, (), timeout)
-        return answers
-
-    def _run(
-        self,
-        client: Any,
-        script: Any,
-        keys: tuple[str, ...],
-        arguments: tuple[Any, ...],
-        timeout: float,
-    ) -> Any:
-        try:
-            return self._send(
-                client, ("EVALSHA", script.sha, len(keys), *keys, *arguments), timeout
-            )
-        except Exception as error:
-            if type(error).__name__ != "NoScriptError" and not str(error).startswith(
-                "NOSCRIPT"
-            ):
-                raise
-        return self._send(
-            client, ("EVAL", script.source, len(keys), *keys, *arguments), timeout
-        )
 
     def _send(self, client: Any, words: tuple[Any, ...], timeout: float) -> Any:
         links = self._links_of(client)
         if links is not None:
             return links.exchange(words, timeout)
-        # Old versions of redis-py trip over the option where they need none.
-        options = {"NEVER_DECODE": True} if _decodes(client) else {}
         try:
-            return client.execute_command(*words, **options)
+            return client.execute_command(*words, **undecoded(client))
         except TypeError as error:
-            if "NEVER_DECODE" not in str(error):
-                raise
-            raise UnusableClientError(
-                "cannot use a redis_client with decode_responses=True\n"
-                "  cause: this version of redis-py decodes every answer of it\n"
-                "  fix: leave decode_responses out, or install a newer redis"
-            ) from error
+            refuse_decoding(error)
+            raise
 
     def _links_of(self, client: Any) -> _Connections | None:
         pool = getattr(client, "connection_pool", None)
@@ -116,31 +83,6 @@ class RedisLine:
             if links is not None:
                 links = self._links.setdefault(pool, links)
         return links
-
-
-def is_client(given: Any) -> bool:
-    """Whether it is a client, not a callable that gives one."""
-    return hasattr(given, "execute_command") or hasattr(given, "hgetall")
-
-
-def is_async(given: Any) -> bool:
-    """Whether it is an async client, or a callable that gives one."""
-    import inspect
-
-    if not is_client(given):
-        return inspect.iscoroutinefunction(given)
-    return any(
-        inspect.iscoroutinefunction(getattr(given, name, None))
-        for name in ("execute_command", "hget", "hgetall", "hset")
-    )
-
-
-def _decodes(client: Any) -> bool:
-    """Whether its answers are texts."""
-    try:
-        return bool(client.get_encoder().decode_responses)
-    except AttributeError:
-        return False
 
 
 class _Connections:
@@ -170,24 +112,11 @@ class _Connections:
             or type(pool) not in (module.ConnectionPool, module.BlockingConnectionPool)
         ):
             return None
-        from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        options = {
-            name: value
-            for name, value in pool.connection_kwargs.items()
-            if not name.startswith(_OF_THE_POOL)
-        }
-        for name in ("socket_timeout", "socket_connect_timeout"):
-            options[name] = min(options.get(name) or 1.0, 1.0)
-        options.update(
-            retry=Retry(NoBackoff(), 0),
-            retry_on_timeout=False,
-            retry_on_error=[],
-            decode_responses=False,
-        )
+        options = options_like(pool, Retry)
         kind = pool.connection_class
-        most = min(_MOST_CONNECTIONS, getattr(pool, "max_connections", 0) or 1)
+        most = most_like(pool)
         return cls(lambda: kind(**options), most, module.TimeoutError)
 
     def exchange(self, words: tuple[Any, ...], timeout: float) -> Any:
@@ -223,10 +152,7 @@ class _Connections:
             try:
                 answer = connection.read_response(disable_decoding=True)
             except Exception as error:
-                # What the server says no to is an answer, too.
-                ended = "ResponseError" in {
-                    each.__name__ for each in type(error).__mro__
-                }
+                ended = is_answer(error)
                 raise
             ended = True
             return answer

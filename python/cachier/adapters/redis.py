@@ -299,6 +299,10 @@ class RedisDialect:
         seconds, rest = yield Command(("TIME",))
         return int(seconds) * 1_000_000 + int(rest)
 
+    def channel(self, function: str, digest: bytes) -> str:
+        """Give the channel that tells of an entry."""
+        return self._of(function, digest)[0][:-2] + "w:" + digest.hex()
+
     def judge(self, exception: BaseException) -> tuple[int, str]:
         """Say what an exception of the client means, and its words."""
         words = str(exception)
