@@ -15,10 +15,11 @@ _kept = {}
 
 def why_not(name):
     """Say why there is no server of it; empty: there is."""
-    try:
-        _kept.setdefault(name, _OPEN[name]())
-    except (ImportError, LookupError) as error:
-        return str(error)
+    if name not in _kept:
+        try:
+            _kept[name] = _OPEN[name]()
+        except (ImportError, LookupError) as error:
+            return str(error)
     return ""
 
 
