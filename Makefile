@@ -5,6 +5,7 @@
 # PYTHON=...           the Python to build for (`python3`), taken when build/venv is made
 # CORES="..."          what `make test-local` tests: scripts/test-local.sh --help
 # FUZZ_SECONDS=n       how long each fuzzer runs (600)
+# TRIES=n              how often a test may be run until it passes (1); each failure is shown
 # PREFIX, DESTDIR      where `make install` puts things (/usr/local)
 # V=1                  every test's line, every compiler's command
 
@@ -15,6 +16,7 @@ MAKEFLAGS += --no-print-directory
 
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 600
+TRIES ?= 1
 PREFIX ?= /usr/local
 PY := build/venv/bin/python
 VENV_PATH := $(CURDIR)/build/venv/bin:$(PATH)
@@ -22,7 +24,7 @@ DEV := build/dev
 CORES ?=
 V ?=
 
-export JOBS FUZZ_SECONDS
+export JOBS FUZZ_SECONDS TRIES
 # Tests run against what was just built, from wherever they start processes.
 export PYTHONPATH := $(CURDIR)/$(DEV)/python
 export PYTHONDONTWRITEBYTECODE := 1
@@ -33,7 +35,8 @@ configure = cmake --preset $(1) -DPython_EXECUTABLE=$(CURDIR)/$(PY) $(if $(V),,-
 build = cmake --build build/$(1) --parallel $(JOBS) \
   $(if $(V),--verbose,$$([[ -t 1 ]] || echo -- --quiet))
 ctest = ctest --test-dir build/$(1) --parallel $(JOBS) --output-on-failure \
-  --no-tests=error $(if $(V),,| grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .*( Passed |\*\*\*Skipped))')
+  --no-tests=error --repeat until-pass:$(TRIES) $(if $(V),,| grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ Test .*( Passed |\*\*\*Skipped))')
+pytest = -m pytest -q --reruns $$(($(TRIES) - 1)) --max-suite-reruns 5 --rerun-show-tracebacks
 # Starts the servers that tests talk to, and ends those that nobody else needs. Not by
 # a python3 of pyenv's: it changes PATH, where a Python in a C++ test looks for itself.
 with_servers = $(PY) scripts/services run --
@@ -65,12 +68,12 @@ test-cpp: build ## The C++ tests, and the installed package
 .PHONY: test-python
 test-python: build ## The Python tests
 	@echo "== Python tests"
-	@$(with_servers) $(PY) -m pytest -q python/tests
+	@$(with_servers) $(PY) $(pytest) python/tests
 
 .PHONY: test-python-dev-mode
 test-python-dev-mode: build ## Those of calls in Python's development mode
 	@echo "== Python tests, -X dev"
-	@$(PY) -X dev -W error -m pytest -q $(addprefix python/tests/test_, \
+	@$(PY) -X dev -W error $(pytest) $(addprefix python/tests/test_, \
 	  binding.py calls.py coroutines.py coroutines_options.py failures.py \
 	  faulthandler.py function_object.py import.py keys.py questions.py threads.py \
 	  values.py)

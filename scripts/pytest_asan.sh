@@ -15,4 +15,6 @@ export LD_PRELOAD
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1
 export PYTHONMALLOC=malloc PYTHONPATH=$build/python
-exec build/venv/bin/python -m pytest -q -p no:cacheprovider python/tests "$@"
+exec build/venv/bin/python -m pytest -q -p no:cacheprovider \
+  --reruns $((${TRIES:-1} - 1)) --max-suite-reruns 5 --rerun-show-tracebacks \
+  python/tests "$@"

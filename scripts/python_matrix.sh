@@ -64,7 +64,9 @@ try() {
       --disable-pip-version-check --no-input --no-deps --wheel-dir "$at" . </dev/null &&
     "$python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
       "$at"/*.whl &&
-    "$python" -m pytest -q -p no:cacheprovider -n "$3" python/tests </dev/null
+    "$python" -m pytest -q -p no:cacheprovider -n "$3" --reruns $((${TRIES:-1} - 1)) \
+      --max-suite-reruns 5 --rerun-show-tracebacks \
+      python/tests </dev/null
 }
 
 pythons=() versions=() absent=()
@@ -107,7 +109,8 @@ failed=()
 for i in "${chosen[@]}"; do
   echo "== Python ${versions[i]}: ${pythons[i]}"
   if wait "${process[$i]}"; then
-    tail -n 1 "build/matrix/${versions[i]}/log"
+    # What had to be run again, and the result.
+    sed -n '/rerun test summary/,$p; $p' "build/matrix/${versions[i]}/log" | uniq
   else
     tail -n 60 "build/matrix/${versions[i]}/log"
     failed+=("${versions[i]}")

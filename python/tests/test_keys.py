@@ -482,8 +482,14 @@ class TestTables:
     def test_equal_ones(self, pandas):
         table = self.table(pandas)
         assert self.key_of(table) == self.key_of(self.table(pandas))
-        assert self.key_of(table) == self.key_of(table.copy(deep=True))
         assert self.key_of(table["x"]) == self.key_of(self.table(pandas)["x"])
+
+    def test_a_copy(self, pandas, request):
+        if int(pandas.__version__.partition(".")[0]) < 3:
+            why = "pandas 2 forgets the frequency of times in copies: another key"
+            request.applymarker(pytest.mark.xfail(reason=why, strict=True))
+        table = self.table(pandas)
+        assert self.key_of(table) == self.key_of(table.copy(deep=True))
 
     def test_other_ones(self, pandas):
         def changed(change):

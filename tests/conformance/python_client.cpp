@@ -5,6 +5,8 @@
 
 #include "conformance/conformance.hpp"
 
+#include <pthread.h>
+
 #include <cstdlib>
 #include <mutex>
 
@@ -49,10 +51,45 @@ sys.path[:0] = [HERE, TESTS, PACKAGE]
 site.addsitedir(LIBRARIES)
 )";
 
+/// The interpreter's library finds its modules where it was installed: a `python3` on
+/// PATH, which it would look for, may be another's.
+PyStatus start_interpreter() {
+  PyConfig config;
+  PyConfig_InitPythonConfig(&config);
+  config.install_signal_handlers = 0;
+  PyStatus status =
+      PyConfig_SetBytesString(&config, &config.program_name, "/no/python3");
+  if (PyStatus_Exception(status) == 0) status = Py_InitializeFromConfig(&config);
+  PyConfig_Clear(&config);
+  return status;
+}
+
+/// A child has one thread only: what the others held, the interpreter's lock for one,
+/// is nobody's there. So forks wait for the lock, and the interpreter is told of them.
+thread_local PyGILState_STATE forking_state;
+
+void tell_python_of_forks() {
+  (void)::pthread_atfork(
+      [] {
+        forking_state = PyGILState_Ensure();
+        PyOS_BeforeFork();
+      },
+      [] {
+        PyOS_AfterFork_Parent();
+        PyGILState_Release(forking_state);
+      },
+      [] {
+        PyOS_AfterFork_Child();
+        PyGILState_Release(forking_state);
+      });
+}
+
 void start_python() {
   static std::once_flag started;
   std::call_once(started, [] {
-    Py_InitializeEx(0);
+    if (const PyStatus status = start_interpreter(); PyStatus_Exception(status) != 0) {
+      Py_ExitStatusException(status);
+    }
     PyObject* const names = PyDict_New();
     PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins());
     const auto set = [&](const char* name, const char* path) {
@@ -68,6 +105,7 @@ void start_python() {
       std::abort();
     }
     PyEval_SaveThread();
+    tell_python_of_forks();
   });
 }
 

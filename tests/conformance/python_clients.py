@@ -15,11 +15,20 @@ _kept = {}
 
 def why_not(name):
     """Say why there is no server of it; empty: there is."""
-    try:
-        _kept.setdefault(name, _OPEN[name]())
-    except (ImportError, LookupError) as error:
-        return str(error)
+    if name not in _kept:
+        try:
+            _kept[name] = _OPEN[name]()
+        except (ImportError, LookupError) as error:
+            if _is_required(name):
+                raise
+            return str(error)
     return ""
+
+
+def _is_required(name):
+    required = os.environ.get("CACHIER_REQUIRE_SERVICES", "")
+    names = {"all", name, *_SQL.get(name, ())[:1]}
+    return bool(names & set(required.replace(",", " ").split()))
 
 
 def adapter(name):
@@ -107,11 +116,9 @@ def _server(name):
     kind, driver = _SQL[name]
     url = os.environ.get(f"CACHIER_TEST_{kind.upper()}_URL")
     if url is None:
-        required = os.environ.get("CACHIER_REQUIRE_SERVICES", "")
-        words = f"no {kind}: `scripts/services run -- make test-cpp` starts one"
-        if {kind, "all"} & set(required.replace(",", " ").split()):
-            raise RuntimeError(words)
-        raise LookupError(words)
+        raise LookupError(
+            f"no {kind}: `scripts/services run -- make test-cpp` starts one"
+        )
     return _Sql(driver + url[url.index(":") :])
 
 

@@ -70,11 +70,18 @@ bool make_damaged_database(const fs::path& directory) {
   }
   const fs::path path = directory / "v1/c1.db";
   sqlite3* database = nullptr;
-  const bool moved = sqlite3_open(path.c_str(), &database) == SQLITE_OK &&
-                     sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1,
-                                       nullptr) == SQLITE_OK &&
-                     sqlite3_exec(database, "PRAGMA wal_checkpoint(TRUNCATE)", nullptr,
-                                  nullptr, nullptr) == SQLITE_OK;
+  // The store is expired a moment before its last connection is closed.
+  const bool moved =
+      sqlite3_open(path.c_str(), &database) == SQLITE_OK &&
+      sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr) ==
+          SQLITE_OK &&
+      // Who has not read yet does not know that there is a log.
+      sqlite3_exec(database, "SELECT 1 FROM sqlite_master", nullptr, nullptr,
+                   nullptr) == SQLITE_OK &&
+      eventually([&] {
+        return sqlite3_wal_checkpoint_v2(database, nullptr, SQLITE_CHECKPOINT_TRUNCATE,
+                                         nullptr, nullptr) == SQLITE_OK;
+      });
   sqlite3_close(database);
   flip(path, fs::file_size(path) / 4096 / 2 * 4096, 4096);
   return moved;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from typing import Any
 
 from ._base import Blocking
@@ -12,11 +14,25 @@ from .sql import SqlDialect
 __all__ = ["SqlAdapter", "check_engine", "engine_of", "is_async"]
 
 
+#: The line of each engine, and the engine of each URL: functions share connections.
+_lines: weakref.WeakKeyDictionary[Any, weakref.ref[SqlLine]] = (
+    weakref.WeakKeyDictionary()
+)
+_engines: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
 class SqlAdapter(Blocking):
     """The adapter of an engine."""
 
     def __init__(self, engine: Any) -> None:
-        super().__init__(SqlDialect(), SqlLine(engine))
+        with _lock:
+            known = _lines.get(engine)
+            line = known() if known is not None else None
+            if line is None:
+                line = SqlLine(engine)
+                _lines[engine] = weakref.ref(line)
+        super().__init__(SqlDialect(), line)
 
 
 def engine_of(given: Any) -> Any:
@@ -59,7 +75,12 @@ def _made_of(sqlalchemy: Any, url: Any) -> Any:
             return sqlalchemy.create_engine(
                 url, poolclass=StaticPool, connect_args={"check_same_thread": False}
             )
-        return sqlalchemy.create_engine(url)
+        named = url.render_as_string(hide_password=False)
+        with _lock:
+            engine = _engines.get(named)
+            if engine is None:
+                engine = _engines[named] = sqlalchemy.create_engine(url)
+        return engine
     except sqlalchemy.exc.ArgumentError as error:
         raise ValueError(
             "sql_engine is no URL that SQLAlchemy understands\n"

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import _sql_statements as sql
 from ._deadlines import deadline
-from .sql import Ask, NoAnswerError
+from .sql import Ask, NoAnswerError, state_of
 
 __all__ = ["SqlLine"]
 
@@ -253,23 +253,22 @@ def _is_in_memory(engine: Any) -> bool:
 
 def _is_missing_table(error: Exception) -> bool:
     return (
-        getattr(error, "sqlstate", None) == "42P01"
+        state_of(error) == "42P01"
         or (bool(error.args) and error.args[0] == 1146)
         or "no such table: cachier_" in str(error)
     )
 
 
 def _is_made_already(error: Exception) -> bool:
-    return getattr(error, "sqlstate", None) in ("23505", "42P07", "42710", "XX000") or (
+    return state_of(error) in ("23505", "42P07", "42710", "XX000") or (
         bool(error.args) and error.args[0] in (1050, 1061)
     )
 
 
 def _is_conflict(error: Exception) -> bool:
     """Whether others were in the way, and may be gone."""
-    state = str(getattr(error, "sqlstate", None) or "")
     return (
-        state.startswith(("40", "55P03"))
+        state_of(error).startswith(("40", "55P03"))
         or (bool(error.args) and error.args[0] in (1205, 1213, 1020))
         or "database is locked" in str(error)
         or "database table is locked" in str(error)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from . import _sql_statements as sql
 from ._base import LASTS, OUTAGE, PASSES, Listed, Seen, Talk, Wrote
 
-__all__ = ["ZEROS", "Ask", "NoAnswerError", "SqlDialect"]
+__all__ = ["ZEROS", "Ask", "NoAnswerError", "SqlDialect", "state_of"]
 
 ZEROS = bytes(16)
 _PAGE = 1024
@@ -35,12 +35,13 @@ _LASTING_WORDS = re.compile(
 )
 #: What passes, or is done again: a busy file, a deadlock, too much for one packet.
 _PASSING_WORDS = re.compile(
-    r"database (table )?is locked|deadlock|lock wait timeout|could not serialize|"
+    r"deadlock|could not serialize|"
     r"max_allowed_packet|packet bigger|too big|too large|out of memory",
     re.IGNORECASE,
 )
 _AWAY_WORDS = re.compile(
-    r"disk is full|disk I/O|too many (connections|clients)|remaining connection slots|"
+    r"database (table )?is locked|lock wait timeout|disk is full|disk I/O|"
+    r"too many (connections|clients)|remaining connection slots|"
     r"starting up|shutting down|No space left|interrupted",
     re.IGNORECASE,
 )
@@ -48,8 +49,8 @@ _AWAY_WORDS = re.compile(
 _AWAY_STATES = ("08", "53", "57", "58", "XX")
 _PASSING_STATES = ("40", "55P03", "54")
 _AWAY_NUMBERS = frozenset({1040, 1053, 1158, 1159, 1160, 1161, 1203, 2002, 2003, 2006})
-_AWAY_NUMBERS |= {2013, 1021, 1041, 1129, 3024}
-_PASSING_NUMBERS = frozenset({1205, 1213, 1153, 1020})
+_AWAY_NUMBERS |= {2013, 1021, 1041, 1129, 1205, 3024}
+_PASSING_NUMBERS = frozenset({1213, 1153, 1020})
 
 
 class NoAnswerError(Exception):
@@ -90,10 +91,14 @@ class SqlDialect:
                 :8
             ]
             envelope, until, of_generation, state, of_epoch = rows[0][7:]
-            counts = row_epoch == epoch
+            # SQLite keeps what it is given, of whatever type.
+            is_ours = _is_row(rows[0])
+            if not is_ours:
+                at = flags = until = state = 0
+            counts = is_ours and row_epoch == epoch
             seen = bytes(version) if counts else ZEROS
             has_entry = counts and seen != ZEROS and not flags & _TOMBSTONE
-            damaged = has_entry and envelope is None
+            damaged = not is_ours or (has_entry and envelope is None)
             data = bytes(envelope) if has_entry and envelope is not None else None
             at = at or 0
             fresh = (
@@ -116,7 +121,7 @@ class SqlDialect:
                 if row_epoch is None:
                     taken = yield Ask(sql.CLAIM_NEW, wants)
                 else:
-                    saw = {"row_epoch": row_epoch, "row_version": bytes(version)}
+                    saw = {"row_epoch": row_epoch, "row_version": version}
                     taken = yield Ask(sql.CLAIM, wants | saw)
                 if not taken:
                     continue
@@ -302,7 +307,7 @@ class SqlDialect:
         if isinstance(exception, NoAnswerError):
             return OUTAGE, words
         names = {each.__name__ for each in type(exception).__mro__}
-        state = str(getattr(exception, "sqlstate", None) or "")
+        state = state_of(exception)
         number = exception.args[0] if exception.args else None
         if state.startswith(_AWAY_STATES) or number in _AWAY_NUMBERS:
             return OUTAGE, said
@@ -340,6 +345,25 @@ class SqlDialect:
             key = hashlib.sha256(function.encode()).digest()[:16]
             self._keys[function] = key
         return key
+
+
+def state_of(exception: BaseException) -> str:
+    """Give the SQLSTATE of a driver's exception, or nothing."""
+    state = getattr(exception, "sqlstate", None) or getattr(exception, "pgcode", None)
+    return str(state or "")
+
+
+def _is_row(row: Any) -> bool:
+    """Whether what a look gives is of the types that the table is to have."""
+    epoch, at, version, flags, envelope, *numbers = row[3:]
+    if epoch is None:
+        return True
+    kinds = (bytes, bytearray, memoryview)
+    return (
+        isinstance(version, kinds)
+        and (envelope is None or isinstance(envelope, kinds))
+        and all(isinstance(number, int) for number in (epoch, at, flags, *numbers))
+    )
 
 
 def _is_young(max_age: int | None, age: int) -> bool:

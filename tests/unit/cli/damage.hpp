@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <iterator>
 
+#include "support/eventually.hpp"
+
 namespace cachier::test {
 
 /// Bytes of a value that is not in the database.
@@ -48,6 +50,13 @@ inline std::int64_t run_sql_in(const std::string& path, const std::string& sql) 
   sqlite3_finalize(statement);
   sqlite3_close(database);
   return answer;
+}
+
+/// Moves what is in the log into the database. Who had it open last may still be
+/// closing it, and is waited for.
+inline void move_log_into(const std::string& path) {
+  EXPECT_TRUE(eventually(
+      [&] { return run_sql_in(path, "PRAGMA wal_checkpoint(TRUNCATE)") == 0; }));
 }
 
 /// Flips bits of a file that nobody has open.

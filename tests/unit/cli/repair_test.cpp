@@ -50,7 +50,7 @@ class RepairCommand : public CommandLine {
   /// As the end of all programs leaves it, all of it in the database.
   void settle() {
     close();
-    run_sql_in(file("c1.db"), "PRAGMA wal_checkpoint(TRUNCATE)");
+    move_log_into(file("c1.db"));
   }
 };
 
@@ -403,7 +403,7 @@ TEST_F(RepairCommand, DiscardThrowsAwayWhatIsSetAsideOnceItIsRead) {
   EXPECT_FALSE(fs::exists(file("c1.db")));
 
   close();
-  run_sql_in(file("c2.db"), "PRAGMA wal_checkpoint(TRUNCATE)");
+  move_log_into(file("c2.db"));
   flip(file("c2.db"), 0, 4096);
   const json plan =
       in_cache({"repair", "--dry-run", "--discard", "--json"}).objects().back();

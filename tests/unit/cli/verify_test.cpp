@@ -225,7 +225,7 @@ TEST_F(VerifyCommand, FindsValueFilesOfNobody) {
 TEST_F(VerifyCommand, FindsADamagedDatabase) {
   for (int i = 0; i < 500; ++i) put("cachier:many(x)", i, text(std::string(1000, 'x')));
   close();
-  run_sql_in(file("c1.db"), "PRAGMA wal_checkpoint(TRUNCATE)");
+  move_log_into(file("c1.db"));
   flip(file("c1.db"), 40 * 4096, 4096);
   const Answer answer = in_cache({"verify"});
   EXPECT_EQ(answer.status, 1);
