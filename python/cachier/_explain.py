@@ -42,7 +42,7 @@ def explain(function: _core.CachedFunction[Any, Any], known: dict[str, Any]) -> 
     if limit is not None:
         lines.append(f"  limit: results are fresh for {_span(limit)}")
     lines.append(f"  key: {known['key']} of {function._function_id}")
-    lines.append(f"  store: {function._options.cache_dpath or 'memory'}")
+    lines.append(f"  store: {function._store.location}")
     return "\n".join(lines)
 
 
