@@ -44,9 +44,13 @@ class Noted(NamedTuple):
 
 
 def _fields(pid: int) -> list[str]:
-    """Fields 3 and up of the system's line about a process; [] where there is none."""
+    return _fields_of(Path(f"/proc/{pid}"))
+
+
+def _fields_of(task: Path) -> list[str]:
+    """Fields 3 and up of the system's line about a task; [] where there is none."""
     try:
-        line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        line = (task / "stat").read_text(errors="replace")
     except OSError:
         return []
     # The name before may hold blanks and brackets.
@@ -88,6 +92,20 @@ def wait_until(true: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def freeze(processes: Iterable[Noted]) -> None:
+    """Stop them; returns when none of their threads runs any more."""
+    everyone = [one for process in processes for one in family(process)]
+    send(signal.SIGSTOP, everyone)
+    wait_until(lambda: all(_stands_still(one.pid) for one in everyone), 10)
+
+
+def _stands_still(pid: int) -> bool:
+    # One thread takes the signal and stops the others.
+    threads = Path(f"/proc/{pid}/task").glob("*")
+    states = [_fields_of(thread)[:1] for thread in threads]
+    return all(state in (["T"], ["t"], ["Z"], ["X"], []) for state in states)
 
 
 def end(

@@ -20,6 +20,7 @@ from .processes import (
     end,
     family,
     free_port,
+    freeze,
     launch,
     listens,
     result,
@@ -190,8 +191,7 @@ class Server:
 
     def freeze(self) -> None:
         """Let it accept what the system accepts for it, and never answer."""
-        everyone = [one for process in self.processes for one in family(process)]
-        send(signal.SIGSTOP, everyone)
+        freeze(self.processes)
 
     def thaw(self) -> None:
         """Let it go on."""
