@@ -55,6 +55,8 @@ class Params:
         Whether methods may be decorated.
     signing_key : bytes, str, sequence of them or None
         What entries are signed with. Not shown by ``repr``.
+    operation_timeout : float, datetime.timedelta or None
+        Seconds that one operation on a store may take.
 
     """
 
@@ -76,6 +78,7 @@ class Params:
     signing_key: bytes | str | Sequence[bytes | str] | None = dataclasses.field(
         default=None, repr=False
     )
+    operation_timeout: float | datetime.timedelta | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign, and have every function read its settings anew."""

@@ -79,6 +79,7 @@ DEFAULTS: dict[str, Any] = {
     "entry_size_limit": None,
     "allow_non_static_methods": False,
     "signing_key": None,
+    "operation_timeout": None,
 }
 
 #: The live object, once somebody asked for it.

@@ -93,6 +93,7 @@ def cachier(
     on_code_change: Literal["ignore", "warn", "recompute"] | None = None,
     signing_key: bytes | str | Sequence[bytes | str] | None = None,
     codec: Literal["auto", "safe"] | None = None,
+    operation_timeout: float | datetime.timedelta | None = None,
 ) -> Decorator:
     """Cache the results of a function.
 
@@ -191,6 +192,10 @@ def cachier(
         ``"safe"``: results are never pickled nor unpickled, so that a stored one cannot
         run code; those that are no plain data are not stored, and that is raised where
         it is for what does not pickle. None: pickled where plain data does not do.
+    operation_timeout : float or datetime.timedelta
+        Longest time, in seconds, that one operation on the store may take; a call goes
+        on without the store after it. Listing and clearing may take five times as long.
+        None: 1 s where the store is a server, else 5 s.
 
     Returns
     -------
@@ -239,6 +244,7 @@ def cachier(
         on_code_change,
         signing_key,
         codec,
+        operation_timeout,
     )
     return Decorator(_core.given_options(_OPTIONS, values, _SIGNATURE_DEFAULTS))
 
@@ -257,13 +263,18 @@ _SIGNATURE_DEFAULTS = {
 class Options:
     """What a function was decorated with, and what follows from it."""
 
-    __slots__ = ("cache_dpath", "given")
+    __slots__ = ("cache_dpath", "given", "is_remote")
 
-    def __init__(self, given: dict[str, Any], cache_dpath: str | None) -> None:
+    def __init__(
+        self, given: dict[str, Any], cache_dpath: str | None, is_remote: bool
+    ) -> None:
         self.given = given
         self.cache_dpath = cache_dpath
+        self.is_remote = is_remote
 
-    def resolve(self) -> tuple[int | None, bool, int | None, bool, bool, bool, int]:
+    def resolve(
+        self,
+    ) -> tuple[int | None, bool, int | None, bool, bool, bool, int, int]:
         """Merge with the global parameters, for the engine; times in nanoseconds."""
         given, values = self.given.get, config.values()
         stale_after = _core.read_timedelta(
@@ -282,6 +293,9 @@ class Options:
             config.is_caching_on(),
             bool(given("cleanup_stale", values["cleanup_stale"])),
             2**63 - 1 if interval is None else interval,
+            _operation_timeout(
+                given("operation_timeout", values["operation_timeout"]), self.is_remote
+            ),
         )
 
 
@@ -292,12 +306,16 @@ _MERGED = frozenset(
         "cleanup_interval",
         "cleanup_stale",
         "next_time",
+        "operation_timeout",
         "stale_after",
         "wait_for_calc_timeout",
     }
 )
 
 _TIMES = ("stale_after", "cleanup_interval")
+
+#: Seconds.
+_LONGEST_OPERATION = 3600
 
 #: `config.changes` when the global ones of these were last seen to be right.
 _right_at = -1
@@ -319,6 +337,8 @@ def _check_merged(options: Options) -> None:
             _core.read_timedelta(value, option)
         elif option == "wait_for_calc_timeout":
             _wait_limit(value)
+        elif option == "operation_timeout":
+            _operation_timeout(value, options.is_remote)
         else:
             bool(value)
 
@@ -339,6 +359,25 @@ def _wait_limit(seconds: Any) -> int | None:
     if seconds == 0 or seconds > 1e9:
         return None
     return max(1, int(seconds * 1e9))
+
+
+def _operation_timeout(seconds: Any, is_remote: bool) -> int:
+    if seconds is None:
+        return 1_000_000_000 if is_remote else 5_000_000_000
+    if isinstance(seconds, datetime.timedelta):
+        seconds = seconds.total_seconds()
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(
+            f"operation_timeout must be a number of seconds, not {seconds!r}\n"
+            "  fix: give for instance 2.5"
+        )
+    if not 0 < seconds <= _LONGEST_OPERATION:
+        raise ValueError(
+            f"operation_timeout must be above 0 and at most {_LONGEST_OPERATION} "
+            f"seconds, not {seconds!r}\n"
+            "  fix: give a number of seconds, for instance 2.5"
+        )
+    return max(1_000_000, int(seconds * 1e9))
 
 
 _NO_NAMING: tuple[str, str | None, str | None] = ("cachier", None, None)
@@ -407,7 +446,7 @@ class Decorator:
         if backend in _LOCAL:
             directory = _directory(given.get("cache_dir", values["cache_dir"]))
         self._backend = backend
-        self._options = Options(given, directory)
+        self._options = Options(given, directory, backend in _SERVERS)
         _check_merged(self._options)
         if backend in _SERVERS:
             from . import _servers

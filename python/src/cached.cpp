@@ -216,6 +216,7 @@ engine::Policy policy_of(const Cached& cached, const CallOptions& options) {
   if (options.max_age) policy.max_age = std::min(policy.max_age, *options.max_age);
   policy.wait_limit = settings.wait_limit;
   policy.size_limit = cached.size_limit;
+  policy.operation_timeout = settings.operation_timeout;
   policy.next_time = options.next_time.value_or(settings.next_time);
   policy.allow_none = options.allow_none.value_or(settings.allow_none);
   policy.overwrite = options.overwrite_cache;
@@ -319,15 +320,16 @@ bool Cached::read_settings() {
   const Ref resolved = Ref::steal(interruptibly(
       [this] { return PyObject_CallMethod(options.get(), "resolve", nullptr); }));
   if (!resolved) return false;
-  PyObject *stale = nullptr, *wait = nullptr, *interval = nullptr;
+  PyObject *stale = nullptr, *wait = nullptr, *interval = nullptr, *timeout = nullptr;
   int refresh = 0, none = 0, on = 0, cleanup = 0;
-  if (!PyArg_ParseTuple(resolved.get(), "OpOpppO", &stale, &refresh, &wait, &none, &on,
-                        &cleanup, &interval)) {
+  if (!PyArg_ParseTuple(resolved.get(), "OpOpppOO", &stale, &refresh, &wait, &none, &on,
+                        &cleanup, &interval, &timeout)) {
     return false;
   }
   Settings read;
   if (!read_limit(stale, read.stale_after) || !read_limit(wait, read.wait_limit) ||
-      !read_limit(interval, read.cleanup_interval)) {
+      !read_limit(interval, read.cleanup_interval) ||
+      !read_limit(timeout, read.operation_timeout)) {
     return false;
   }
   read.next_time = refresh != 0;

@@ -29,6 +29,7 @@ struct Settings {
   Duration stale_after = kNoLimit;
   Duration wait_limit = kNoLimit;
   Duration cleanup_interval = std::chrono::hours(24);
+  Duration operation_timeout = std::chrono::seconds(5);
   bool next_time = false;
   bool allow_none = false;
   bool enabled = true;

@@ -29,7 +29,10 @@ PyTypeObject* cached_function_type = nullptr;
 
 namespace {
 
-constexpr auto kTimeout = std::chrono::seconds(5);
+/// For what looks at all entries of a function, which takes several operations.
+Deadline patiently(const Cached& cached) noexcept {
+  return std::chrono::steady_clock::now() + 5 * cached.settings.operation_timeout;
+}
 
 CachedFunction& object_at(PyObject* self) noexcept {
   return *reinterpret_cast<CachedFunction*>(self);
@@ -159,6 +162,7 @@ PyObject* call_coroutine(PyObject* self, PyObject* const* values, std::size_t co
 
 PyObject* clear(PyObject* self, Clear what) {
   Cached& cached = cached_of(self);
+  if (!cached.update_settings()) return nullptr;
   if (const std::optional<Error> failure = cached.open()) return raise_error(*failure);
   if (cached.answer) {
     const auto* const client = dynamic_cast<const ClientStore*>(cached.store.get());
@@ -176,8 +180,7 @@ PyObject* clear(PyObject* self, Clear what) {
   Filter filter;
   filter.function = cached.id;
   const std::shared_ptr<Store> store = cached.store;
-  const auto cleared =
-      store->clear(filter, what, std::chrono::steady_clock::now() + kTimeout);
+  const auto cleared = store->clear(filter, what, patiently(cached));
   if (what == Clear::entries) cached.let_go(nullptr);
   drop_what_is_dead();
   report_engine_messages();
@@ -226,6 +229,7 @@ PyObject* get_is_coroutine_function(PyObject* self, void*) {
 /// How many entries the function has, and their bytes together.
 PyObject* measure(PyObject* self, PyObject*) {
   Cached& cached = cached_of(self);
+  if (!cached.update_settings()) return nullptr;
   if (const std::optional<Error> failure = cached.open()) return raise_error(*failure);
   unsigned long long count = 0;
   unsigned long long bytes = 0;
@@ -245,7 +249,7 @@ PyObject* measure(PyObject* self, PyObject*) {
   Cursor from;
   const std::shared_ptr<Store> store = cached.store;
   do {
-    auto page = store->scan(filter, from, std::chrono::steady_clock::now() + kTimeout);
+    auto page = store->scan(filter, from, patiently(cached));
     if (!page) return raise_error(page.error());
     for (const Header& header : page->entries) bytes += header.size;
     count += page->entries.size();

@@ -16,10 +16,6 @@
 namespace cachier::python {
 namespace {
 
-constexpr auto kTimeout = std::chrono::seconds(5);
-
-Deadline soon() noexcept { return std::chrono::steady_clock::now() + kTimeout; }
-
 /// One call that is asked about.
 class Asked {
  public:
@@ -60,7 +56,7 @@ class Asked {
     std::optional<Error> failure = cached_->open();
     if (!failure) {
       const std::shared_ptr<Store> store = cached_->store;
-      Result<Look> look = store->look(id_, ask, soon());
+      Result<Look> look = store->look(id_, ask, deadline());
       report_engine_messages();
       if (look) return *std::move(look);
       failure = look.error();
@@ -90,6 +86,10 @@ class Asked {
   [[nodiscard]] const CallOptions& options() const noexcept { return options_; }
   [[nodiscard]] const Ask& ask() const noexcept { return ask_; }
   [[nodiscard]] const Id& id() const noexcept { return id_; }
+  /// Of an operation that begins now.
+  [[nodiscard]] Deadline deadline() const noexcept {
+    return std::chrono::steady_clock::now() + cached_->settings.operation_timeout;
+  }
 
  private:
   Cached* cached_ = nullptr;
@@ -182,10 +182,10 @@ PyObject* invalidate(PyObject* self, PyObject* const* values, Py_ssize_t count,
   any.allow_none = true;
   any.claim = false;
   const std::shared_ptr<Store> store = cached.store;
-  const Result<Look> look = store->look(asked.id(), any, soon());
+  const Result<Look> look = store->look(asked.id(), any, asked.deadline());
   Change change;
   change.kind = Change::Kind::erase;
-  const Result<Version> erased = store->commit(asked.id(), change, soon());
+  const Result<Version> erased = store->commit(asked.id(), change, asked.deadline());
   cached.let_go(&asked.id());
   drop_what_is_dead();
   report_engine_messages();
@@ -217,7 +217,7 @@ PyObject* examine(PyObject* self, PyObject* const* values, Py_ssize_t count,
   std::optional<Error> failure = cached.open();
   if (!failure) {
     const std::shared_ptr<Store> store = cached.store;
-    const Result<Look> look = store->look(asked.id(), any, soon());
+    const Result<Look> look = store->look(asked.id(), any, asked.deadline());
     report_engine_messages();
     if (look) {
       if (!set(dict, "damaged", look->damaged)) return nullptr;

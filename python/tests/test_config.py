@@ -28,7 +28,8 @@ FIELDS = [
     "cleanup_interval",
     "entry_size_limit",
     "allow_non_static_methods",
-    "signing_key",  # ours
+    "signing_key",  # ours, and
+    "operation_timeout",
 ]
 
 
@@ -179,6 +180,11 @@ def test_the_default_directory(monkeypatch, tmp_path, unset):
         ({"wait_for_calc_timeout": -1}, ValueError, "wait_for_calc_timeout"),
         ({"wait_for_calc_timeout": float("nan")}, ValueError, "wait_for_calc_timeout"),
         ({"wait_for_calc_timeout": "5"}, TypeError, "wait_for_calc_timeout"),
+        ({"operation_timeout": 0}, ValueError, "operation_timeout must be above 0"),
+        ({"operation_timeout": float("nan")}, ValueError, "operation_timeout must be"),
+        ({"operation_timeout": 3601}, ValueError, "operation_timeout must be above 0"),
+        ({"operation_timeout": "5"}, TypeError, "operation_timeout must be a number"),
+        ({"operation_timeout": True}, TypeError, "operation_timeout must be a number"),
         ({"stale_after": 5}, TypeError, "stale_after must be a datetime.timedelta"),
         ({"cleanup_interval": 5}, TypeError, "cleanup_interval must be"),
         ({"cache_dir": 5}, TypeError, "cache_dir must be the path"),

@@ -23,6 +23,7 @@ BEGIN = """
     atexit.register(lambda: [do() for do in last])
     import cachier, redis
 
+    cachier.set_global_params(operation_timeout=10)
     client = redis.Redis(port=int(sys.argv[1]))
     main = threading.main_thread()
 

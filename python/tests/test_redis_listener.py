@@ -15,6 +15,7 @@ aredis = pytest.importorskip("redis.asyncio")
 
 pytestmark = [
     pytest.mark.redis,
+    pytest.mark.usefixtures("patient"),
     pytest.mark.filterwarnings("ignore:.*cannot be part of a key"),
 ]
 

@@ -109,7 +109,9 @@ async def within(timeout: float, work: Coroutine[Any, Any, T]) -> T:
             raise
         if hasattr(task, "uncancel"):  # Python 3.11
             task.uncancel()
-        raise TimeoutError(f"no answer within {timeout:.3g} s") from None
+        raise TimeoutError(
+            f"no answer within {timeout:.3g} s (operation_timeout)"
+        ) from None
     finally:
         timer.cancel()
 

@@ -86,7 +86,9 @@ def deadline(descriptor: int, seconds: float) -> Iterator[None]:
         yield
     except BaseException as error:
         if not watcher.remove(key) and isinstance(error, Exception):
-            raise TimeoutError(f"no answer within {seconds:.3g} s") from error
+            raise TimeoutError(
+                f"no answer within {seconds:.3g} s (operation_timeout)"
+            ) from error
         raise
     if not watcher.remove(key):
-        raise TimeoutError(f"no answer within {seconds:.3g} s")
+        raise TimeoutError(f"no answer within {seconds:.3g} s (operation_timeout)")

@@ -148,7 +148,9 @@ class _Connections:
             connection.connect()
             connection.send_command(*words, check_health=False)
             if not connection.can_read(timeout):
-                raise self._timeout_error(f"no answer within {timeout:.3g} s")
+                raise self._timeout_error(
+                    f"no answer within {timeout:.3g} s (operation_timeout)"
+                )
             try:
                 answer = connection.read_response(disable_decoding=True)
             except Exception as error:
