@@ -12,7 +12,8 @@ shift
 LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)"
 export LD_PRELOAD
 # CPython keeps what it has until the end, and its own allocator would hide our faults.
-export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
+# What ends by SIGBUS without it is to end so with it.
+export ASAN_OPTIONS=detect_leaks=0:handle_sigbus=0:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1
 export PYTHONMALLOC=malloc PYTHONPATH=$build/python
 exec build/venv/bin/python -m pytest -q -p no:cacheprovider \
