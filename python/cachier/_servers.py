@@ -87,9 +87,14 @@ def open_store(backend: str, given: dict[str, Any]) -> _core.Store:
 
     """
     if backend == "sql":
-        from .adapters._sql_adapter import SqlAdapter
+        from .adapters import _sql_adapter
 
-        return _core.open_client_store(SqlAdapter(given["sql_engine"]), backend)
+        engine = given["sql_engine"]
+        if _sql_adapter.is_async(engine):
+            adapter: Any = _sql_adapter.AsyncSqlAdapter(engine)
+        else:
+            adapter = _sql_adapter.SqlAdapter(engine)
+        return _core.open_client_store(adapter, backend)
     from .adapters._redis_client import is_async
 
     client = given["redis_client"]
@@ -123,7 +128,9 @@ def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
     if "sql_engine" in given and given.get("backend") == "sql":
         from .adapters._sql_adapter import is_async
 
-        option, one, other = "sql_engine", "an AsyncEngine", "an Engine or a URL"
+        option = "sql_engine"
+        one = "an AsyncEngine, or the URL of a driver like asyncpg or aiosqlite"
+        other = "an Engine, or the URL of a driver like psycopg"
     else:
         from .adapters._redis_client import is_async
 
@@ -138,12 +145,6 @@ def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
     if is_async_client and not is_coroutine:
         raise TypeError(
             f"{called} is a sync function, and {option} is async\n  fix: pass {other}"
-        )
-    if is_coroutine and option == "sql_engine":
-        raise TypeError(
-            f"{called} is a coroutine function: backend 'sql' does not cache these in "
-            "this version yet\n"
-            "  fix: cache a sync function, or use backend 'pickle'"
         )
 
 

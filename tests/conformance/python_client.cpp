@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <mutex>
 
@@ -87,6 +88,8 @@ void tell_python_of_forks() {
 void start_python() {
   static std::once_flag started;
   std::call_once(started, [] {
+    // As `python3` does.
+    (void)std::signal(SIGPIPE, SIG_IGN);
     if (const PyStatus status = start_interpreter(); PyStatus_Exception(status) != 0) {
       Py_ExitStatusException(status);
     }
@@ -154,8 +157,9 @@ class StopsPython final : public ::testing::Environment {
 
 INSTANTIATE_TEST_SUITE_P(Python, StoreConformance,
                          ::testing::Values(client("redis"), client("redis_async"),
-                                           client("sqlite"), client("postgresql"),
-                                           client("mysql")),
+                                           client("sqlite"), client("sqlite_async"),
+                                           client("postgresql"),
+                                           client("postgresql_async"), client("mysql")),
                          name_of_candidate);
 
 }  // namespace

@@ -3,11 +3,13 @@
 Run by ``python_client.cpp``, which puts the package and the tests' helpers on the path.
 """
 
+import functools
 import os
 import tempfile
 
 _SQL = {
     "postgresql": ("postgres", "postgresql+psycopg"),
+    "postgresql_async": ("postgres", "postgresql+asyncpg"),
     "mysql": ("mysql", "mysql+pymysql"),
 }
 _kept = {}
@@ -100,6 +102,19 @@ class _Sql:
         self._engine.dispose()
 
 
+class _AsyncSql(_Sql):
+    def __init__(self, url, blocking_url):
+        super().__init__(blocking_url)
+        self._awaited_url = url
+
+    def adapter(self):
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        from cachier.adapters._sql_adapter import AsyncSqlAdapter
+
+        return AsyncSqlAdapter(create_async_engine(self._awaited_url))
+
+
 class _Sqlite(_Sql):
     def __init__(self):
         self._directory = tempfile.TemporaryDirectory(prefix="cachier-sqlite-")
@@ -112,6 +127,16 @@ class _Sqlite(_Sql):
         self._directory.cleanup()
 
 
+class _AsyncSqlite(_Sqlite):
+    def adapter(self):
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        from cachier.adapters._sql_adapter import AsyncSqlAdapter
+
+        url = self._url.replace("sqlite:", "sqlite+aiosqlite:")
+        return AsyncSqlAdapter(create_async_engine(url))
+
+
 def _server(name):
     kind, driver = _SQL[name]
     url = os.environ.get(f"CACHIER_TEST_{kind.upper()}_URL")
@@ -119,13 +144,17 @@ def _server(name):
         raise LookupError(
             f"no {kind}: `scripts/services run -- make test-cpp` starts one"
         )
-    return _Sql(driver + url[url.index(":") :])
+    place = url[url.index(":") :]
+    if name.endswith("_async"):
+        blocking = _SQL[name.removesuffix("_async")][1]
+        return _AsyncSql(driver + place, blocking + place)
+    return _Sql(driver + place)
 
 
 _OPEN = {
     "redis": _Redis,
     "redis_async": _AsyncRedis,
     "sqlite": _Sqlite,
-    "postgresql": lambda: _server("postgresql"),
-    "mysql": lambda: _server("mysql"),
+    "sqlite_async": _AsyncSqlite,
+    **{name: functools.partial(_server, name) for name in _SQL},
 }

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import Any
+from typing import Any, TypeVar
 
+from ._awaiting import Awaiting
 from ._base import Blocking
+from ._sql_async_line import AsyncSqlLine
 from ._sql_line import SqlLine
 from ._sql_statements import flavor_of
 from .sql import SqlDialect
 
-__all__ = ["SqlAdapter", "check_engine", "engine_of", "is_async"]
+__all__ = ["AsyncSqlAdapter", "SqlAdapter", "check_engine", "engine_of", "is_async"]
 
+T = TypeVar("T", SqlLine, AsyncSqlLine)
 
 #: The line of each engine, and the engine of each URL: functions share connections.
-_lines: weakref.WeakKeyDictionary[Any, weakref.ref[SqlLine]] = (
-    weakref.WeakKeyDictionary()
-)
+_lines: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 _engines: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
@@ -26,13 +27,24 @@ class SqlAdapter(Blocking):
     """The adapter of an engine."""
 
     def __init__(self, engine: Any) -> None:
-        with _lock:
-            known = _lines.get(engine)
-            line = known() if known is not None else None
-            if line is None:
-                line = SqlLine(engine)
-                _lines[engine] = weakref.ref(line)
-        super().__init__(SqlDialect(), line)
+        super().__init__(SqlDialect(), _line_of(engine, SqlLine))
+
+
+class AsyncSqlAdapter(Awaiting):
+    """The adapter of an async engine."""
+
+    def __init__(self, engine: Any) -> None:
+        super().__init__(SqlDialect(), _line_of(engine, AsyncSqlLine))
+
+
+def _line_of(engine: Any, kind: type[T]) -> T:
+    with _lock:
+        known = _lines.get(engine)
+        line: T | None = known() if known is not None else None
+        if line is None:
+            line = kind(engine)
+            _lines[engine] = weakref.ref(line)
+        return line
 
 
 def engine_of(given: Any) -> Any:
@@ -57,7 +69,7 @@ def engine_of(given: Any) -> Any:
         return _made_of(sqlalchemy, given)
     if not hasattr(given, "dialect") or not hasattr(given, "url"):
         raise ValueError(
-            "sql_engine must be a SQLAlchemy URL, an Engine or a callable that "
+            "sql_engine must be a SQLAlchemy URL, an engine or a callable that "
             f"returns one, not {type(given).__name__}\n"
             "  fix: give for instance sqlalchemy.create_engine(...)"
         )
@@ -68,7 +80,8 @@ def _made_of(sqlalchemy: Any, url: Any) -> Any:
     try:
         url = sqlalchemy.make_url(url)
         is_sqlite = url.get_backend_name() == "sqlite"
-        if is_sqlite and url.database in (None, "", ":memory:"):
+        is_awaited = url.get_dialect().is_async
+        if is_sqlite and url.database in (None, "", ":memory:") and not is_awaited:
             from sqlalchemy.pool import StaticPool
 
             # One database for all threads.
@@ -76,10 +89,13 @@ def _made_of(sqlalchemy: Any, url: Any) -> Any:
                 url, poolclass=StaticPool, connect_args={"check_same_thread": False}
             )
         named = url.render_as_string(hide_password=False)
+        make = sqlalchemy.create_engine
+        if is_awaited:
+            from sqlalchemy.ext.asyncio import create_async_engine as make
         with _lock:
             engine = _engines.get(named)
             if engine is None:
-                engine = _engines[named] = sqlalchemy.create_engine(url)
+                engine = _engines[named] = make(url)
         return engine
     except sqlalchemy.exc.ArgumentError as error:
         raise ValueError(

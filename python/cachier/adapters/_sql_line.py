@@ -12,13 +12,19 @@ from typing import Any
 
 from . import _sql_statements as sql
 from ._deadlines import deadline
-from .sql import Ask, NoAnswerError, state_of
+from ._sql_client import (
+    MOST_CONNECTIONS,
+    PAUSES,
+    Words,
+    is_broken,
+    is_conflict,
+    is_in_memory,
+    is_made_already,
+    is_missing_table,
+)
+from .sql import Ask, NoAnswerError
 
 __all__ = ["SqlLine"]
-
-_MOST_CONNECTIONS = 16
-#: Between two tries where others hold what is wanted.
-_PAUSES = (0.001, 0.003, 0.01, 0.03, 0.1)
 
 
 class SqlLine:
@@ -31,9 +37,8 @@ class SqlLine:
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
-        self._flavor = sql.flavor_of(engine.dialect.name)
-        self._compiled: dict[sql.Statement, tuple[str, tuple[str, ...]]] = {}
-        self._is_in_memory = _is_in_memory(engine)
+        self._words = Words(engine.dialect)
+        self._is_in_memory = is_in_memory(engine)
         self._abandoned: list[Any] = []
         self._begin()
 
@@ -41,7 +46,7 @@ class SqlLine:
         self._process = os.getpid()
         self._idle: list[Any] = []
         self._room = threading.BoundedSemaphore(
-            1 if self._is_in_memory else _MOST_CONNECTIONS
+            1 if self._is_in_memory else MOST_CONNECTIONS
         )
         self._pool: Any = None
         if not self._is_in_memory:
@@ -60,7 +65,7 @@ class SqlLine:
             self._abandoned.append((self._idle, self._pool))
             self._begin()
         end = time.monotonic() + timeout
-        for pause in (*_PAUSES, None):
+        for pause in (*PAUSES, None):
             try:
                 return self._try(request, end)
             except Exception as error:
@@ -73,43 +78,52 @@ class SqlLine:
 
     def _mends(self, error: Exception, end: float) -> bool:
         """Whether it is worth another try, after what can be done about it."""
-        if _is_missing_table(error):
+        if is_missing_table(error):
             self._make_tables(end)
             return True
-        return _is_conflict(error)
+        return is_conflict(error)
 
     def _try(self, request: Ask, end: float) -> Any:
-        with self._connection(end) as connection:
-            return self._execute(connection, request, end)
-
-    @contextlib.contextmanager
-    def _connection(self, end: float) -> Iterator[Any]:
         room = self._room
         if not room.acquire(timeout=max(0.001, end - time.monotonic())):
             raise NoAnswerError("no connection was free in time")
         try:
             if self._is_in_memory:
-                with self._engine.connect().execution_options(
-                    isolation_level="AUTOCOMMIT"
-                ) as shared:
-                    yield shared.connection.dbapi_connection
-                return
-            connection = self._idle.pop() if self._idle else self._open(end)
-            ended = False
-            try:
-                yield connection
-                ended = True
-            except Exception as error:
-                # Of what the database says no to, the connection knows nothing.
-                ended = not self._is_broken(connection, error)
-                raise
-            finally:
-                if ended:
-                    self._idle.append(connection)
-                else:
-                    self._close(connection)
+                return self._ask_the_engine(request, end)
+            while True:
+                connection, was_idle = self._take(end)
+                ended = False
+                try:
+                    answer = self._execute(connection, request, end)
+                    ended = True
+                    return answer
+                except Exception as error:
+                    # Of what the database says no to, the connection knows nothing.
+                    ended = not is_broken(self._engine, connection, error)
+                    # Else the server has closed it while it was idle, most likely.
+                    is_asked_again = was_idle and request.statement.gives_rows
+                    if ended or not is_asked_again or time.monotonic() > end:
+                        raise
+                finally:
+                    if ended:
+                        self._idle.append(connection)
+                    else:
+                        self._close(connection)
         finally:
             room.release()
+
+    def _ask_the_engine(self, request: Ask, end: float) -> Any:
+        with self._engine.connect().execution_options(
+            isolation_level="AUTOCOMMIT"
+        ) as shared:
+            return self._execute(shared.connection.dbapi_connection, request, end)
+
+    def _take(self, end: float) -> tuple[Any, bool]:
+        """Give a connection, and whether it was used before."""
+        try:
+            return self._idle.pop(), True
+        except IndexError:
+            return self._open(end), False
 
     def _open(self, end: float) -> Any:
         """Connect, in a thread: drivers wait for as long as they like."""
@@ -127,7 +141,7 @@ class SqlLine:
         connection = kept.dbapi_connection
         kept.detach()
         self._engine.dialect.set_isolation_level(connection, "AUTOCOMMIT")
-        if self._flavor is sql.SQLITE:
+        if self._words.flavor is sql.SQLITE:
             connection.execute("PRAGMA busy_timeout = 500")
         return connection
 
@@ -135,46 +149,26 @@ class SqlLine:
         with contextlib.suppress(Exception):
             self._engine.dialect.do_close(connection)
 
-    def _is_broken(self, connection: Any, error: Exception) -> bool:
-        if isinstance(error, (TimeoutError, NoAnswerError)):
-            return True
-        if self._flavor is sql.SQLITE:
-            return False
-        closed = getattr(connection, "closed", None)
-        if closed is None:
-            closed = not getattr(connection, "open", True)
-        return bool(closed) or self._engine.dialect.is_disconnect(
-            error, connection, None
-        )
-
     def _execute(self, connection: Any, request: Ask, end: float) -> Any:
-        statement = request.statement
-        compiled = self._compiled.get(statement)
-        if compiled is None:
-            compiled = self._compiled[statement] = self._flavor.compile(
-                statement, self._engine.dialect.paramstyle
-            )
-        text, order = compiled
-        values = request.values
-        if self._flavor is sql.SQLITE:
-            values = {**values, "now": time.time_ns() // 1000}
-        words = tuple([values[name] for name in order])
+        text, words = self._words.of(request)
         seconds = max(0.001, end - time.monotonic())
         with _in_time(connection, seconds):
             cursor = _cursor(connection)
             try:
                 cursor.execute(text, words)
-                return cursor.fetchall() if statement.gives_rows else cursor.rowcount
+                if request.statement.gives_rows:
+                    return cursor.fetchall()
+                return cursor.rowcount
             finally:
                 cursor.close()
 
     def _make_tables(self, end: float) -> None:
-        for table in self._flavor.tables:
+        for table in self._words.flavor.tables:
             try:
                 self._try(Ask(sql.Statement(table), {}), end)
             except Exception as error:
                 # Another program is making it.
-                if not _is_made_already(error):
+                if not is_made_already(error):
                     raise
 
 
@@ -242,34 +236,3 @@ def _descriptor_of(connection: Any) -> int | None:
         return int(fileno())
     except Exception:
         return None
-
-
-def _is_in_memory(engine: Any) -> bool:
-    name = engine.url.database
-    return engine.dialect.name == "sqlite" and (
-        not name or ":memory:" in name or "mode=memory" in str(engine.url)
-    )
-
-
-def _is_missing_table(error: Exception) -> bool:
-    return (
-        state_of(error) == "42P01"
-        or (bool(error.args) and error.args[0] == 1146)
-        or "no such table: cachier_" in str(error)
-    )
-
-
-def _is_made_already(error: Exception) -> bool:
-    return state_of(error) in ("23505", "42P07", "42710", "XX000") or (
-        bool(error.args) and error.args[0] in (1050, 1061)
-    )
-
-
-def _is_conflict(error: Exception) -> bool:
-    """Whether others were in the way, and may be gone."""
-    return (
-        state_of(error).startswith(("40", "55P03"))
-        or (bool(error.args) and error.args[0] in (1205, 1213, 1020))
-        or "database is locked" in str(error)
-        or "database table is locked" in str(error)
-    )
