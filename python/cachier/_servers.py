@@ -68,15 +68,14 @@ def _check_sql(given: dict[str, Any]) -> None:
                 f"returns one, not {type(engine).__name__}\n"
                 "  fix: give for instance sqlalchemy.create_engine(...)"
             )
-    from .adapters._sql_adapter import check_engine, engine_of
+    from .adapters._sql_adapter import checked
 
-    # Made here, once.
-    given["sql_engine"] = engine_of(engine)
-    check_engine(given["sql_engine"])
+    # A callable is asked here, once.
+    given["sql_engine"] = checked(engine)
 
 
-def open_store(backend: str, given: dict[str, Any]) -> _core.Store:
-    """Give the store of a backend on a server, which is not asked for anything yet.
+class Server:
+    """A backend on a server, as one ``cachier(...)`` names it.
 
     Parameters
     ----------
@@ -86,25 +85,65 @@ def open_store(backend: str, given: dict[str, Any]) -> _core.Store:
         The options of the decorator, checked.
 
     """
-    if backend == "sql":
-        from .adapters import _sql_adapter
 
-        engine = given["sql_engine"]
-        if _sql_adapter.is_async(engine):
-            adapter: Any = _sql_adapter.AsyncSqlAdapter(engine)
-        else:
-            adapter = _sql_adapter.SqlAdapter(engine)
-        return _core.open_client_store(adapter, backend)
-    from .adapters._redis_client import is_async
+    def __init__(self, backend: str, given: dict[str, Any]) -> None:
+        self._backend = backend
+        self._given = given
+        self._stores: dict[bool, _core.Store] = {}
 
+    def store_for(self, called: str, is_coroutine: bool) -> _core.Store:
+        """Give the store for a function, which is not asked for anything yet.
+
+        Parameters
+        ----------
+        called : str
+            The function's name.
+        is_coroutine : bool
+            Whether it is a coroutine function.
+
+        Raises
+        ------
+        TypeError
+            A coroutine function needs an async client, any other a sync one.
+
+        """
+        check_kind(self._given, called, is_coroutine)
+        store = self._stores.get(is_coroutine)
+        if store is None:
+            adapter = _ADAPTERS[self._backend](self._given, is_coroutine)
+            store = _core.open_client_store(adapter, self._backend)
+            self._stores[is_coroutine] = store
+        return store
+
+
+def _redis_adapter(given: dict[str, Any], is_coroutine: bool) -> Any:
     client = given["redis_client"]
-    if is_async(client):
+    if isinstance(client, str):
+        from .adapters._redis_client import client_at
+
+        client = client_at(client, is_coroutine)
+    if is_coroutine:
         from .adapters._redis_async_adapter import AsyncRedisAdapter
 
-        return _core.open_client_store(AsyncRedisAdapter(client), backend)
+        return AsyncRedisAdapter(client)
     from .adapters._redis_adapter import RedisAdapter
 
-    return _core.open_client_store(RedisAdapter(client), backend)
+    return RedisAdapter(client)
+
+
+def _sql_adapter(given: dict[str, Any], is_coroutine: bool) -> Any:
+    from .adapters import _sql_adapter
+
+    engine = _sql_adapter.engine_of(given["sql_engine"], is_coroutine)
+    if is_coroutine:
+        return _sql_adapter.AsyncSqlAdapter(engine)
+    return _sql_adapter.SqlAdapter(engine)
+
+
+_ADAPTERS: dict[str, Callable[[dict[str, Any], bool], Any]] = {
+    "redis": _redis_adapter,
+    "sql": _sql_adapter,
+}
 
 
 def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
@@ -126,23 +165,22 @@ def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
 
     """
     if "sql_engine" in given and given.get("backend") == "sql":
-        from .adapters._sql_adapter import is_async
+        from .adapters._sql_adapter import is_async, is_sync
 
         option = "sql_engine"
         one = "an AsyncEngine, or the URL of a driver like asyncpg or aiosqlite"
         other = "an Engine, or the URL of a driver like psycopg"
     else:
-        from .adapters._redis_client import is_async
+        from .adapters._redis_client import is_async, is_sync
 
         option = "redis_client"
         one = "a redis.asyncio.Redis, or an async callable that returns one"
         other = "a redis.Redis, or a callable that returns one"
-    is_async_client = is_async(given[option])
-    if is_coroutine and not is_async_client:
+    if is_coroutine and not is_async(given[option]):
         raise TypeError(
             f"{called} is a coroutine function, and {option} is sync\n  fix: pass {one}"
         )
-    if is_async_client and not is_coroutine:
+    if not is_coroutine and not is_sync(given[option]):
         raise TypeError(
             f"{called} is a sync function, and {option} is async\n  fix: pass {other}"
         )
@@ -155,13 +193,16 @@ def _check_redis(given: dict[str, Any]) -> None:
 
         raise MissingRedisClient(
             "backend 'redis' needs a redis_client\n"
-            "  fix: pass redis_client=, a redis.Redis or a callable that returns one"
+            "  fix: pass redis_client=, a redis.Redis, a URL or a callable that "
+            "returns a client"
         )
-    from .adapters._redis_client import is_client
+    from .adapters._redis_client import check_url, is_client
 
-    if not is_client(client) and not callable(client):
+    if isinstance(client, str):
+        check_url(client)
+    elif not is_client(client) and not callable(client):
         raise ValueError(
-            "redis_client must be a redis.Redis or a callable that returns one, not "
+            "redis_client must be a redis.Redis, a URL or a callable, not "
             f"{type(client).__name__}\n"
             "  fix: give for instance redis.Redis(host=..., socket_timeout=1)"
         )

@@ -111,11 +111,15 @@ def cachier(
         ``"pickle"`` (this machine's disk, shared by its processes; the default),
         ``"memory"`` (this process, the very objects), ``"redis"`` (a server, through
         ``redis_client``) or ``"sql"`` (a database, through ``sql_engine``).
-    mongetter, sql_engine : Any
-        For backends that are not in this version yet.
-    redis_client : redis.Redis or callable
-        For backend ``"redis"``: a client, or a callable that returns one, called for
-        every operation.
+    mongetter : callable
+        For a backend that is not in this version yet.
+    sql_engine : sqlalchemy.Engine, str or callable
+        For backend ``"sql"``: an engine, a URL, or a callable that returns one of them,
+        called once. Coroutine functions need an async engine, or a URL.
+    redis_client : redis.Redis, str or callable
+        For backend ``"redis"``: a client, the URL of a server, or a callable that
+        returns a client, called for every operation. Coroutine functions need an async
+        client.
     s3_bucket, s3_prefix, s3_client, s3_client_factory : Any
         For a backend that is not in this version yet.
     s3_region, s3_endpoint_url, s3_config : Any
@@ -451,7 +455,7 @@ class Decorator:
         if backend in _SERVERS:
             from . import _servers
 
-            self._store = _servers.open_store(backend, given)
+            self._store: _core.Store | _servers.Server = _servers.Server(backend, given)
         else:
             self._store = _core.open_store(
                 backend,
@@ -503,10 +507,9 @@ class Decorator:
             _refuse_what_is_no_function(function)
             target, bound, keywords = _unbound(function)
             is_coroutine_function = _refuse_by_kind(target)
+        store: Any = self._store
         if self._backend in _SERVERS:
-            from . import _servers
-
-            _servers.check_kind(self._given, _called(target), is_coroutine_function)
+            store = store.store_for(_called(target), is_coroutine_function)
         if plain_id is not None:
             function_id = plain_id
             if self._backend == "memory":
@@ -523,7 +526,7 @@ class Decorator:
         policy = given.get("on_backend_error")
         cached: _core.CachedFunction[P, R] = _core.CachedFunction(
             function,
-            self._store,
+            store,
             self._options,
             function_id,
             _called(target),

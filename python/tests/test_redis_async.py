@@ -105,6 +105,23 @@ def test_one_client_in_several_loops(server):
     assert square.runs == [3, 4]
 
 
+def test_a_url_serves_functions_of_both_kinds(server):
+    cached = cachier.cachier(
+        backend="redis", redis_client=f"redis://localhost:{server.port}/0", name="both"
+    )
+
+    @cached
+    async def awaited(n):
+        return n + 0.5
+
+    @cached
+    def plain(n):
+        raise AssertionError
+
+    assert asyncio.run(awaited(1)) == 1.5
+    assert plain(1) == 1.5
+
+
 @pytest.mark.parametrize("kind", ["asynchronous", "decoding", "called", "method"])
 def test_kinds_of_clients(server, kind):
     made = []

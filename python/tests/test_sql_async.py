@@ -269,8 +269,34 @@ def test_sync_and_async_functions_share_entries(counted, url):
     assert same(3)["n"] == 9
 
 
+def test_a_url_of_a_driver_of_both_kinds(request):
+    given = server_url("postgres")
+    cached = cachier.cachier(
+        backend="sql",
+        sql_engine="postgresql+psycopg" + given[given.index(":") :],
+        name=request.node.name,
+    )
+
+    @cached
+    async def awaited(n):
+        return n + 0.5
+
+    @cached
+    def plain(n):
+        raise AssertionError
+
+    async def main():
+        await awaited.aclear_cache()
+        assert await awaited(1) == 1.5
+
+    asyncio.run(main())
+    assert plain(1) == 1.5
+
+
 def test_the_kinds_of_function_and_engine_must_agree(url):
-    blocking = url.replace("+asyncpg", "+psycopg").replace("+aiosqlite", "")
+    blocking = url.replace("+asyncpg", "+pg8000").replace("+aiosqlite", "")
+    if "pg8000" in blocking:
+        blocking = server_url("mysql").replace("mysql:", "mysql+pymysql:")
     with pytest.raises(TypeError, match="sql_engine is sync"):
 
         @cachier.cachier(backend="sql", sql_engine=blocking)

@@ -11,6 +11,7 @@ from typing import Any
 from ._redis_client import (
     is_answer,
     is_client,
+    limited,
     location_of,
     most_like,
     name_of,
@@ -139,6 +140,7 @@ class _Connections:
         self._make = make
         self._idle: list[Any] = []
         self._room = asyncio.Semaphore(most)
+        self._opening = asyncio.Lock()
         self._keeper: AsyncGenerator[None, None] | None = None
 
     @classmethod
@@ -146,9 +148,7 @@ class _Connections:
         """Give connections as those of this pool."""
         from redis.asyncio.retry import Retry
 
-        options = options_like(pool, Retry)
-        # Whoever drives this keeps the time.
-        options["socket_timeout"] = None
+        options = limited(options_like(pool, Retry), None)
         kind = pool.connection_class
         return cls(lambda: kind(**options), most_like(pool))
 
@@ -159,8 +159,7 @@ class _Connections:
             await self._keeper.asend(None)
         async with self._room:
             while True:
-                was_idle = bool(self._idle)
-                connection = self._idle.pop() if was_idle else self._make()
+                connection, was_idle = await self._take()
                 try:
                     return await self._exchange_on(connection, words)
                 except Exception as error:
@@ -168,11 +167,28 @@ class _Connections:
                     if not was_idle or type(error).__name__ != "ConnectionError":
                         raise
 
+    async def _take(self) -> tuple[Any, bool]:
+        """Give a connection, and whether it was used before."""
+        if not self._idle:
+            # What one has opened is free for the next, most likely, before another is
+            # open: with TLS that takes 50 ms of the loop.
+            async with self._opening:
+                if not self._idle:
+                    return await self._open(), False
+        return self._idle.pop(), True
+
+    async def _open(self) -> Any:
+        connection = self._make()
+        try:
+            await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
+
     async def _exchange_on(self, connection: Any, words: tuple[Any, ...]) -> Any:
         ended = False
         try:
-            if not connection.is_connected:
-                await connection.connect()
             await connection.send_command(*words, check_health=False)
             try:
                 answer = await connection.read_response(disable_decoding=True)

@@ -8,10 +8,14 @@ from ._base import Talk
 from .redis import Command, Run, Spread, UnusableClientError
 
 __all__ = [
+    "check_url",
+    "client_at",
     "is_answer",
     "is_async",
     "is_client",
     "is_plain_pool",
+    "is_sync",
+    "limited",
     "location_of",
     "most_like",
     "name_of",
@@ -61,7 +65,16 @@ def is_client(given: Any) -> bool:
 
 
 def is_async(given: Any) -> bool:
-    """Whether it is an async client, or a callable that gives one."""
+    """Whether it is an async client, a callable that gives one, or a URL."""
+    return isinstance(given, str) or _is_awaited(given)
+
+
+def is_sync(given: Any) -> bool:
+    """Whether it is a client that blocks, a callable that gives one, or a URL."""
+    return isinstance(given, str) or not _is_awaited(given)
+
+
+def _is_awaited(given: Any) -> bool:
     import inspect
 
     if not is_client(given):
@@ -70,6 +83,42 @@ def is_async(given: Any) -> bool:
         inspect.iscoroutinefunction(getattr(given, name, None))
         for name in ("execute_command", "hget", "hgetall", "hset")
     )
+
+
+def check_url(url: str) -> None:
+    """Check the URL of a server.
+
+    Raises
+    ------
+    ValueError
+        It is none that the client understands, or there is no client.
+
+    """
+    try:
+        from redis.connection import parse_url
+    except ImportError as error:
+        raise ValueError(
+            "a URL of Redis needs its client, which is not installed\n"
+            "  fix: pip install 'cachier[redis]'"
+        ) from error
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise ValueError(
+            f"redis_client is no URL of a Redis server: {error}\n"
+            "  fix: write for instance redis://host:6379/0, or rediss:// for TLS"
+        ) from error
+
+
+def client_at(url: str, is_awaited: bool) -> Any:
+    """Give a client of the server at a URL."""
+    if is_awaited:
+        from redis.asyncio import Redis as AsyncRedis
+
+        return AsyncRedis.from_url(url)
+    from redis import Redis
+
+    return Redis.from_url(url)
 
 
 def location_of(client: Any) -> str:
@@ -112,7 +161,8 @@ def name_of(pool: Any) -> Any:
 def options_like(pool: Any, retry: Any) -> dict[str, Any]:
     """Give the options of connections as those of a pool, which try once.
 
-    `retry` is redis-py's class of that name for this kind of connections.
+    `retry` is redis-py's class of that name for this kind of connections. How long they
+    wait is `limited`.
     """
     from redis.backoff import NoBackoff
 
@@ -121,8 +171,6 @@ def options_like(pool: Any, retry: Any) -> dict[str, Any]:
         for name, value in pool.connection_kwargs.items()
         if not name.startswith(_OF_THE_POOL)
     }
-    for name in ("socket_timeout", "socket_connect_timeout"):
-        options[name] = min(options.get(name) or 1.0, 1.0)
     options.update(
         retry=retry(NoBackoff(), 0),
         retry_on_timeout=False,
@@ -130,6 +178,17 @@ def options_like(pool: Any, retry: Any) -> dict[str, Any]:
         decode_responses=False,
     )
     return options
+
+
+def limited(options: dict[str, Any], seconds: float | None) -> dict[str, Any]:
+    """Give the options of connections that wait no longer than so many seconds.
+
+    None: whoever drives them keeps the time.
+    """
+    limits = {}
+    for name in ("socket_timeout", "socket_connect_timeout"):
+        limits[name] = seconds and min(options.get(name) or seconds, seconds)
+    return {**options, **limits}
 
 
 def most_like(pool: Any) -> int:

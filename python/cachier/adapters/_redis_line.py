@@ -11,6 +11,7 @@ from typing import Any
 
 from ._redis_client import (
     is_answer,
+    limited,
     location_of,
     most_like,
     options_like,
@@ -88,7 +89,9 @@ class RedisLine:
 class _Connections:
     """Connections to one server, kept for the next request."""
 
-    def __init__(self, make: Callable[[], Any], most: int, timeout_error: Any) -> None:
+    def __init__(
+        self, make: Callable[[float], Any], most: int, timeout_error: Any
+    ) -> None:
         self._make = make
         self._most = most
         self._timeout_error = timeout_error
@@ -117,7 +120,11 @@ class _Connections:
         options = options_like(pool, Retry)
         kind = pool.connection_class
         most = most_like(pool)
-        return cls(lambda: kind(**options), most, module.TimeoutError)
+
+        def make(timeout: float) -> Any:
+            return kind(**limited(options, timeout))
+
+        return cls(make, most, module.TimeoutError)
 
     def exchange(self, words: tuple[Any, ...], timeout: float) -> Any:
         """Send a command and wait for its answer."""
@@ -129,8 +136,7 @@ class _Connections:
             raise self._timeout_error(f"no connection was free for {timeout:.3g} s")
         try:
             while True:
-                was_idle = bool(self._idle)
-                connection = self._idle.pop() if was_idle else self._make()
+                connection, was_idle = self._take(timeout)
                 try:
                     return self._exchange_on(connection, words, timeout)
                 except Exception as error:
@@ -139,6 +145,13 @@ class _Connections:
                         raise
         finally:
             room.release()
+
+    def _take(self, timeout: float) -> tuple[Any, bool]:
+        """Give a connection, and whether it was used before."""
+        try:
+            return self._idle.pop(), True
+        except IndexError:
+            return self._make(timeout), False
 
     def _exchange_on(
         self, connection: Any, words: tuple[Any, ...], timeout: float

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ._redis_client import is_plain_pool, name_of, options_like
+from ._redis_client import is_plain_pool, limited, name_of, options_like
 
 __all__ = ["listener_of"]
 
@@ -147,4 +147,4 @@ def _maker(pool: Any) -> Callable[[], Any]:
     # Where messages are answers.
     options["protocol"] = 2
     kind = getattr(blocking, pool.connection_class.__name__)
-    return lambda: kind(**options)
+    return lambda: kind(**limited(options, 1.0))

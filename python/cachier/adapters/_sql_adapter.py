@@ -13,13 +13,22 @@ from ._sql_line import SqlLine
 from ._sql_statements import flavor_of
 from .sql import SqlDialect
 
-__all__ = ["AsyncSqlAdapter", "SqlAdapter", "check_engine", "engine_of", "is_async"]
+__all__ = [
+    "AsyncSqlAdapter",
+    "SqlAdapter",
+    "checked",
+    "engine_of",
+    "is_async",
+    "is_sync",
+]
 
 T = TypeVar("T", SqlLine, AsyncSqlLine)
 
 #: The line of each engine, and the engine of each URL: functions share connections.
 _lines: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
-_engines: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+_engines: weakref.WeakValueDictionary[tuple[bool, str], Any] = (
+    weakref.WeakValueDictionary()
+)
 _lock = threading.Lock()
 
 
@@ -47,13 +56,14 @@ def _line_of(engine: Any, kind: type[T]) -> T:
         return line
 
 
-def engine_of(given: Any) -> Any:
-    """Give the engine that ``sql_engine`` is, names or returns.
+def checked(given: Any) -> Any:
+    """Give the engine or URL that ``sql_engine`` is or returns.
 
     Raises
     ------
     ValueError
-        It is none of these, or there is no SQLAlchemy.
+        It is none of these, of a database that is not known here, or there is no
+        SQLAlchemy or driver.
 
     """
     try:
@@ -66,54 +76,67 @@ def engine_of(given: Any) -> Any:
     if callable(given) and not hasattr(given, "dialect"):
         given = given()
     if isinstance(given, (str, sqlalchemy.URL)):
-        return _made_of(sqlalchemy, given)
+        try:
+            url = sqlalchemy.make_url(given)
+            dialect = url.get_dialect()
+            dialect.import_dbapi()
+        except sqlalchemy.exc.ArgumentError as error:
+            raise ValueError(
+                "sql_engine is no URL that SQLAlchemy understands\n"
+                "  fix: write for instance postgresql+psycopg://user@host/database"
+            ) from error
+        except ImportError as error:
+            raise ValueError(
+                f"the driver of sql_engine's URL is not installed: {error}\n"
+                "  fix: install it, or name another one in the URL"
+            ) from error
+        flavor_of(dialect.name)
+        return url
     if not hasattr(given, "dialect") or not hasattr(given, "url"):
         raise ValueError(
             "sql_engine must be a SQLAlchemy URL, an engine or a callable that "
             f"returns one, not {type(given).__name__}\n"
             "  fix: give for instance sqlalchemy.create_engine(...)"
         )
+    flavor_of(given.dialect.name)
     return given
 
 
-def _made_of(sqlalchemy: Any, url: Any) -> Any:
-    try:
-        url = sqlalchemy.make_url(url)
-        is_sqlite = url.get_backend_name() == "sqlite"
-        is_awaited = url.get_dialect().is_async
-        if is_sqlite and url.database in (None, "", ":memory:") and not is_awaited:
+def engine_of(given: Any, is_awaited: bool) -> Any:
+    """Give the engine: what was given, or what is made of a URL."""
+    if hasattr(given, "dialect"):
+        return given
+    import sqlalchemy
+
+    if is_awaited:
+        from sqlalchemy.ext.asyncio import create_async_engine as make
+    else:
+        make = sqlalchemy.create_engine  # type: ignore[assignment]
+        name = given.database
+        if given.get_backend_name() == "sqlite" and name in (None, "", ":memory:"):
             from sqlalchemy.pool import StaticPool
 
             # One database for all threads.
             return sqlalchemy.create_engine(
-                url, poolclass=StaticPool, connect_args={"check_same_thread": False}
+                given, poolclass=StaticPool, connect_args={"check_same_thread": False}
             )
-        named = url.render_as_string(hide_password=False)
-        make = sqlalchemy.create_engine
-        if is_awaited:
-            from sqlalchemy.ext.asyncio import create_async_engine as make
-        with _lock:
-            engine = _engines.get(named)
-            if engine is None:
-                engine = _engines[named] = make(url)
-        return engine
-    except sqlalchemy.exc.ArgumentError as error:
-        raise ValueError(
-            "sql_engine is no URL that SQLAlchemy understands\n"
-            "  fix: write for instance postgresql+psycopg://user@host/database"
-        ) from error
-    except ImportError as error:
-        raise ValueError(
-            f"the driver of sql_engine's URL is not installed: {error}\n"
-            "  fix: install it, or name another one in the URL"
-        ) from error
-
-
-def check_engine(engine: Any) -> None:
-    """Raise `ValueError` for a database that the statements are not for."""
-    flavor_of(engine.dialect.name)
+    named = is_awaited, given.render_as_string(hide_password=False)
+    with _lock:
+        engine = _engines.get(named)
+        if engine is None:
+            engine = _engines[named] = make(given)
+    return engine
 
 
 def is_async(given: Any) -> bool:
-    """Whether it is an ``AsyncEngine``."""
-    return hasattr(given, "sync_engine")
+    """Whether it is an ``AsyncEngine``, or a URL of which one can be made."""
+    if hasattr(given, "dialect"):
+        return hasattr(given, "sync_engine")
+    return bool(given.get_dialect().get_async_dialect_cls(given).is_async)
+
+
+def is_sync(given: Any) -> bool:
+    """Whether it is an ``Engine``, or a URL of which one can be made."""
+    if hasattr(given, "dialect"):
+        return not hasattr(given, "sync_engine")
+    return not given.get_dialect().is_async

@@ -114,6 +114,7 @@ class _Connections:
         self._lent: Any = None
         self._idle: list[Any] = []
         self._room = asyncio.Semaphore(1 if is_shared else MOST_CONNECTIONS)
+        self._opening = asyncio.Lock()
         self._keeper: AsyncGenerator[None, None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -124,11 +125,7 @@ class _Connections:
             await self._keeper.asend(None)
         async with self._room:
             while True:
-                was_idle = bool(self._idle)
-                if was_idle:
-                    connection = self._idle.pop()
-                else:
-                    connection = await self._awaiting(self._connect)
+                connection, was_idle = await self._take()
                 ended = False
                 try:
                     answer = await self._awaiting(self._execute, connection, request)
@@ -145,6 +142,15 @@ class _Connections:
                         self._idle.append(connection)
                     else:
                         self._drop(connection)
+
+    async def _take(self) -> tuple[Any, bool]:
+        """Give a connection, and whether it was used before."""
+        if not self._idle:
+            # What one has opened is free for the next, most likely, before another is.
+            async with self._opening:
+                if not self._idle:
+                    return await self._awaiting(self._connect), False
+        return self._idle.pop(), True
 
     def _connect(self) -> Any:
         kept = self._pool.connect()
