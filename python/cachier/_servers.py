@@ -37,7 +37,7 @@ def check(backend: str, given: dict[str, Any]) -> None:
         return
     raise ValueError(
         f"backend {backend!r} is not in this version yet\n"
-        "  fix: use 'pickle' or 'memory'"
+        f"  fix: use one of {', '.join(('pickle', 'memory', *sorted(READY)))}"
     )
 
 
