@@ -28,12 +28,19 @@ def check(backend: str, given: dict[str, Any]) -> None:
     ------
     ValueError
         What the backend needs is not given (``MissingMongetter``,
-        ``MissingRedisClient``, ``MissingS3Bucket``) or of the wrong type; else: the
-        backend is not in this version yet.
+        ``MissingRedisClient``, ``MissingS3Bucket``) or of the wrong type; the backend
+        is not in this version yet; a bound is given, which no server keeps.
 
     """
     _CHECKS[backend](given)
     if backend in READY:
+        for option in ("max_entries", "max_bytes"):
+            if option in given:
+                raise ValueError(
+                    f"{option} is not kept by backend {backend!r}\n"
+                    "  fix: leave it out, and let stale_after and cleanup_stale remove "
+                    "what is old"
+                )
         return
     raise ValueError(
         f"backend {backend!r} is not in this version yet\n"
@@ -107,11 +114,15 @@ def open_store(backend: str, given: dict[str, Any]) -> _core.Store:
     return _core.open_client_store(RedisAdapter(client), backend)
 
 
-def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
+def check_kind(
+    backend: str, given: dict[str, Any], called: str, is_coroutine: bool
+) -> None:
     """Refuse a client of the wrong kind for a function.
 
     Parameters
     ----------
+    backend : str
+        One of `READY`.
     given : dict
         The options of the decorator.
     called : str
@@ -125,7 +136,7 @@ def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
         A coroutine function needs an async client, any other a sync one.
 
     """
-    if "sql_engine" in given and given.get("backend") == "sql":
+    if backend == "sql":
         from .adapters._sql_adapter import is_async
 
         option = "sql_engine"

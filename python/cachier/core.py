@@ -166,7 +166,7 @@ def cachier(
     max_entries : int
         How many results of this function are kept: what is beyond is evicted, least
         used first. On disk that is done in the background, and heeded by the processes
-        that are told so.
+        that are told so. On servers there are no bounds.
     max_bytes : int or str
         The same for their bytes, or a text like ``"10MB"``. A result counts for its
         stored bytes and 256.
@@ -506,7 +506,9 @@ class Decorator:
         if self._backend in _SERVERS:
             from . import _servers
 
-            _servers.check_kind(self._given, _called(target), is_coroutine_function)
+            _servers.check_kind(
+                self._backend, self._given, _called(target), is_coroutine_function
+            )
         if plain_id is not None:
             function_id = plain_id
             if self._backend == "memory":

@@ -232,6 +232,41 @@ def test_a_callable_mongetter_selects_its_backend(cache_dir):
     assert cachier.cachier(cache_dir=cache_dir, mongetter=False)(lambda: 1)() == 1
 
 
+@pytest.mark.parametrize(
+    ("backend", "options"),
+    [
+        ("sql", {"sql_engine": "sqlite://"}),
+        ("redis", {"redis_client": lambda: None, "sql_engine": "sqlite://"}),
+    ],
+)
+def test_a_global_backend_on_a_server_finds_its_own_client(backend, options):
+    cachier.set_global_params(backend=backend)
+    cachier.cachier(**options)(lambda x: x)
+
+    async def coroutine(x):
+        return x
+
+    option = next(iter(options))
+    with pytest.raises(TypeError, match=f"is a coroutine function, and {option} is"):
+        cachier.cachier(**options)(coroutine)
+
+
+@pytest.mark.parametrize("bound", [{"max_entries": 2}, {"max_bytes": "1MB"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"backend": "sql", "sql_engine": "sqlite://"},
+        {"backend": "redis", "redis_client": lambda: None},
+    ],
+    ids=lambda options: options["backend"],
+)
+def test_bounds_that_a_server_does_not_keep_are_refused(options, bound):
+    name = next(iter(bound))
+    with pytest.raises(ValueError, match=f"{name} is not kept by backend") as caught:
+        cachier.cachier(**options, **bound)
+    assert "fix:" in str(caught.value)
+
+
 def test_unknown_options_are_pythons_business():
     with pytest.raises(TypeError, match="unexpected keyword argument"):
         cachier.cachier(stale_afterr=1)

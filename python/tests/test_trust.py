@@ -230,7 +230,7 @@ class TestSafeCodec:
     @pytest.mark.parametrize("value", [datetime.date(2026, 3, 1), [datetime.time(1)]])
     def test_dates_are_no_plain_data(self, value, cache_dir):
         f = cachier.cachier(cache_dir=cache_dir, codec="safe")(lambda: value)
-        with pytest.raises(TypeError, match="plain data only: numbers, texts, bytes, a"):
+        with pytest.raises(TypeError, match="texts, bytes, and lists"):
             f()
 
     def test_bad_codec(self):
