@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from . import _core, config
@@ -134,7 +134,13 @@ def _signing_keys(given: dict[str, Any]) -> tuple[bytes, ...]:
             f"{type(keys).__name__}\n"
             "  fix: give what secrets.token_bytes(32) made once, to all your programs"
         )
-    secrets = tuple(k.encode() if isinstance(k, str) else k for k in keys)
+    try:
+        secrets = tuple(k.encode() if isinstance(k, str) else k for k in keys)
+    except UnicodeEncodeError:
+        raise ValueError(
+            "each signing_key must be bytes, or a text that UTF-8 can hold\n"
+            "  fix: give what secrets.token_bytes(32) made once, to all your programs"
+        ) from None
     if not secrets or min(map(len, secrets)) < _SHORTEST_KEY:
         raise ValueError(
             f"each signing_key must have {_SHORTEST_KEY} bytes or more\n"
@@ -145,7 +151,12 @@ def _signing_keys(given: dict[str, Any]) -> tuple[bytes, ...]:
 
 def _ignored(given: dict[str, Any]) -> tuple[str, ...]:
     ignored = given.get("ignore", ())
-    if isinstance(ignored, str) or not all(isinstance(name, str) for name in ignored):
+    # An iterator would name nothing any more when it is read again.
+    if (
+        isinstance(ignored, str)
+        or not isinstance(ignored, Collection)
+        or not all(isinstance(name, str) for name in ignored)
+    ):
         raise TypeError(
             f"ignore must be the names of parameters, not {ignored!r}\n"
             "  fix: write for instance ignore=('verbose',)"

@@ -28,16 +28,23 @@ def check(backend: str, given: dict[str, Any]) -> None:
     ------
     ValueError
         What the backend needs is not given (``MissingMongetter``,
-        ``MissingRedisClient``, ``MissingS3Bucket``) or of the wrong type; else: the
-        backend is not in this version yet.
+        ``MissingRedisClient``, ``MissingS3Bucket``) or of the wrong type; the backend
+        is not in this version yet; a bound is given, which no server keeps.
 
     """
     _CHECKS[backend](given)
     if backend in READY:
+        for option in ("max_entries", "max_bytes"):
+            if option in given:
+                raise ValueError(
+                    f"{option} is not kept by backend {backend!r}\n"
+                    "  fix: leave it out, and let stale_after and cleanup_stale remove "
+                    "what is old"
+                )
         return
     raise ValueError(
         f"backend {backend!r} is not in this version yet\n"
-        "  fix: use 'pickle' or 'memory'"
+        f"  fix: use one of {', '.join(('pickle', 'memory', *sorted(READY)))}"
     )
 
 
@@ -107,7 +114,7 @@ class Server:
             A coroutine function needs an async client, any other a sync one.
 
         """
-        check_kind(self._given, called, is_coroutine)
+        check_kind(self._backend, self._given, called, is_coroutine)
         store = self._stores.get(is_coroutine)
         if store is None:
             adapter = _ADAPTERS[self._backend](self._given, is_coroutine)
@@ -146,11 +153,15 @@ _ADAPTERS: dict[str, Callable[[dict[str, Any], bool], Any]] = {
 }
 
 
-def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
+def check_kind(
+    backend: str, given: dict[str, Any], called: str, is_coroutine: bool
+) -> None:
     """Refuse a client of the wrong kind for a function.
 
     Parameters
     ----------
+    backend : str
+        One of `READY`.
     given : dict
         The options of the decorator.
     called : str
@@ -164,7 +175,7 @@ def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
         A coroutine function needs an async client, any other a sync one.
 
     """
-    if "sql_engine" in given and given.get("backend") == "sql":
+    if backend == "sql":
         from .adapters._sql_adapter import is_async, is_sync
 
         option = "sql_engine"

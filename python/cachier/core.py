@@ -170,7 +170,7 @@ def cachier(
     max_entries : int
         How many results of this function are kept: what is beyond is evicted, least
         used first. On disk that is done in the background, and heeded by the processes
-        that are told so.
+        that are told so. On servers there are no bounds.
     max_bytes : int or str
         The same for their bytes, or a text like ``"10MB"``. A result counts for its
         stored bytes and 256.
@@ -676,6 +676,11 @@ def _check(given: dict[str, Any]) -> None:
                 f"{option} must be a str, not {value!r}\n"
                 f"  fix: write for instance {option}={str(value)!r}"
             )
+        if value is not None and not _is_utf8(value):
+            raise ValueError(
+                f"{option} must be a text that UTF-8 can hold, not {value!r}\n"
+                "  fix: leave the lone surrogates out"
+            )
     if given.get("name") == "":
         raise ValueError(
             "name must not be empty\n  fix: leave it out, or give the name in the store"
@@ -687,6 +692,11 @@ def _check(given: dict[str, Any]) -> None:
             "  fix: leave it out, or use one of the two"
         )
     rate = given.get("metrics_sampling_rate", 1.0)
+    if given.get("enable_metrics") and not isinstance(rate, (int, float)):
+        raise TypeError(
+            f"metrics_sampling_rate must be a number, not {rate!r}\n"
+            "  fix: give the part of the calls that is to be counted, from 0 to 1"
+        )
     if given.get("enable_metrics") and not 0 <= rate <= 1:
         raise ValueError(
             f"metrics_sampling_rate must be between 0 and 1, not {rate!r}\n"
@@ -697,10 +707,13 @@ def _check(given: dict[str, Any]) -> None:
 def _bytes(option: str, given: int | str | None) -> int | None:
     if given is None:
         return None
-    size = parse_bytes(given)
+    try:
+        size = parse_bytes(given)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
     if size is None:
         return None
-    if size < 0:
+    if isinstance(given, bool) or size < 0:
         raise ValueError(
             f"{option} must be 0 or more, not {given!r}\n"
             "  fix: give a number of bytes, or a text like '10MB'"
@@ -721,6 +734,22 @@ def _bounds(given: dict[str, Any]) -> tuple[int | None, int | None]:
     return None if entries is None else min(entries, 2**64 - 2), size
 
 
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_path(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _directory(directory: Any) -> str:
     if type(directory) is config.LazyCacheDir:
         absolute = _core.default_cache_dir()
@@ -733,7 +762,7 @@ def _directory(directory: Any) -> str:
         path = None
     if isinstance(path, bytes):
         path = os.fsdecode(path)
-    if path is None or not path or "\0" in path:
+    if path is None or not path or "\0" in path or not _is_path(path):
         raise (TypeError if path is None else ValueError)(
             f"cache_dir must be the path of a directory, not {directory!r}\n"
             "  fix: give a str or a pathlib.Path, or leave it out"

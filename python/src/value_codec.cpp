@@ -541,7 +541,7 @@ Result<Value> encode_value(PyObject* object, std::uint64_t size_limit,
     if (PyErr_Occurred() != nullptr) return does_not_pickle();
     if (pickles == Pickles::refused) {
       PyErr_Format(PyExc_TypeError,
-                   "codec='safe' stores plain data only: numbers, texts, bytes, dates, "
+                   "codec='safe' stores plain data only: numbers, texts, bytes, "
                    "and lists, tuples, sets and dicts of them, each in one place; this "
                    "%s is or has something else\n  fix: return plain data, or store "
                    "pickles, with a signing_key where others can write to the store",

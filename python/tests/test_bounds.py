@@ -65,7 +65,7 @@ def test_bounds_of_the_whole_store(tmp_path, monkeypatch):
         ({"max_entries": -1}, "max_entries must be an int of 0 or more"),
         ({"max_entries": "many"}, "max_entries must be an int of 0 or more"),
         ({"max_bytes": -1}, "max_bytes must be 0 or more"),
-        ({"max_bytes": "much"}, "Invalid size value"),
+        ({"max_bytes": "much"}, "max_bytes: Invalid size value"),
     ],
 )
 def test_bounds_that_cannot_be(options, words):

@@ -175,7 +175,8 @@ def test_the_default_directory(monkeypatch, tmp_path, unset):
         ({"backend": "redis://host"}, ValueError, "redis"),
         ({"backend": "nobody://host"}, ValueError, "nobody"),
         ({"mongetter": lambda: None}, ValueError, "'mongo' is not in this version"),
-        ({"entry_size_limit": "huge"}, ValueError, "Invalid size value"),
+        ({"entry_size_limit": "huge"}, ValueError, "entry_size_limit: Invalid size"),
+        ({"entry_size_limit": True}, ValueError, "entry_size_limit must be 0 or more"),
         ({"entry_size_limit": -1}, ValueError, "entry_size_limit must be 0 or more"),
         ({"wait_for_calc_timeout": -1}, ValueError, "wait_for_calc_timeout"),
         ({"wait_for_calc_timeout": float("nan")}, ValueError, "wait_for_calc_timeout"),
@@ -190,16 +191,26 @@ def test_the_default_directory(monkeypatch, tmp_path, unset):
         ({"cache_dir": 5}, TypeError, "cache_dir must be the path"),
         ({"cache_dir": ""}, ValueError, "cache_dir must be the path"),
         ({"cache_dir": "a\0b"}, ValueError, "cache_dir must be the path"),
+        ({"cache_dir": "a\ud800"}, ValueError, "cache_dir must be the path"),
         ({"key_prefix": 5}, TypeError, "key_prefix must be a str"),
         ({"name": 5}, TypeError, "name must be a str"),
         ({"name": ""}, ValueError, "name must not be empty"),
         ({"version": 2}, TypeError, "version must be a str"),
+        ({"key_prefix": "\ud800"}, ValueError, r"'\ud800'"),
+        ({"name": "\ud800"}, ValueError, "name must be a text that UTF-8 can"),
+        ({"version": "\udcff"}, ValueError, "version must be a text that UTF-8 can"),
+        ({"signing_key": "\ud800" * 16}, ValueError, "each signing_key must be"),
         ({"hash_func": 5}, TypeError, "hash_func must be callable"),
         ({"on_backend_error": "ignore"}, ValueError, "on_backend_error must be"),
         (
             {"enable_metrics": True, "metrics_sampling_rate": 2},
             ValueError,
             "sampling_rate must be between",
+        ),
+        (
+            {"enable_metrics": True, "metrics_sampling_rate": "all"},
+            TypeError,
+            "metrics_sampling_rate must be a number",
         ),
     ],
     ids=lambda value: str(value)[:40],
@@ -208,16 +219,52 @@ def test_wrong_options_are_refused_at_once(options, error, words):
     with pytest.raises(error) as caught:
         cachier.cachier(**options)
     assert words in str(caught.value)
-    if "://" not in str(options) and words != "Invalid size value":
+    if "://" not in str(options):
         assert "fix:" in str(caught.value)
 
 
 def test_a_callable_mongetter_selects_its_backend(cache_dir):
     cachier.set_global_params(mongetter=lambda: None)
     for options in ({}, {"backend": "memory"}, {"mongetter": None}):
-        with pytest.raises(ValueError, match="'mongo' is not in this version"):
+        with pytest.raises(ValueError, match="'mongo' is not in this version") as told:
             cachier.cachier(cache_dir=cache_dir, **options)
+        assert "use one of pickle, memory, redis, sql" in str(told.value)
     assert cachier.cachier(cache_dir=cache_dir, mongetter=False)(lambda: 1)() == 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "options"),
+    [
+        ("sql", {"sql_engine": "sqlite://"}),
+        ("redis", {"redis_client": lambda: None, "sql_engine": "sqlite://"}),
+    ],
+)
+def test_a_global_backend_on_a_server_finds_its_own_client(backend, options):
+    cachier.set_global_params(backend=backend)
+    cachier.cachier(**options)(lambda x: x)
+
+    async def coroutine(x):
+        return x
+
+    option = next(iter(options))
+    with pytest.raises(TypeError, match=f"is a coroutine function, and {option} is"):
+        cachier.cachier(**options)(coroutine)
+
+
+@pytest.mark.parametrize("bound", [{"max_entries": 2}, {"max_bytes": "1MB"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"backend": "sql", "sql_engine": "sqlite://"},
+        {"backend": "redis", "redis_client": lambda: None},
+    ],
+    ids=lambda options: options["backend"],
+)
+def test_bounds_that_a_server_does_not_keep_are_refused(options, bound):
+    name = next(iter(bound))
+    with pytest.raises(ValueError, match=f"{name} is not kept by backend") as caught:
+        cachier.cachier(**options, **bound)
+    assert "fix:" in str(caught.value)
 
 
 def test_unknown_options_are_pythons_business():

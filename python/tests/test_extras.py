@@ -87,7 +87,9 @@ class TestIgnore:
 
         assert f(1) == f(1) == 1
 
-    @pytest.mark.parametrize("wrong", ["verbose", [1], (None,)])
+    @pytest.mark.parametrize(
+        "wrong", ["verbose", [1], (None,), 5, b"verbose", (name for name in "ab")]
+    )
     def test_wrong_ones(self, wrong):
         with pytest.raises(TypeError, match="ignore must be the names of parameters"):
             cachier.cachier(ignore=wrong)

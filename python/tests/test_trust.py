@@ -227,6 +227,12 @@ class TestSafeCodec:
         with pytest.raises(TypeError, match="plain data"):
             f()
 
+    @pytest.mark.parametrize("value", [datetime.date(2026, 3, 1), [datetime.time(1)]])
+    def test_dates_are_no_plain_data(self, value, cache_dir):
+        f = cachier.cachier(cache_dir=cache_dir, codec="safe")(lambda: value)
+        with pytest.raises(TypeError, match="texts, bytes, and lists"):
+            f()
+
     def test_bad_codec(self):
         with pytest.raises(ValueError, match="codec must be 'auto' or 'safe'"):
             cachier.cachier(codec="json")
