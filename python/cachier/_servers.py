@@ -11,7 +11,7 @@ from typing import Any
 from . import _core, config
 
 #: Those that work.
-READY = frozenset({"redis", "sql"})
+READY = frozenset({"mongo", "redis", "sql"})
 
 
 def check(backend: str, given: dict[str, Any]) -> None:
@@ -50,6 +50,8 @@ def _check_mongo(given: dict[str, Any]) -> None:
             "backend 'mongo' needs a mongetter\n"
             "  fix: pass mongetter=, a callable that returns a pymongo collection"
         )
+    # The global one may be another tomorrow.
+    given["mongetter"] = mongetter
 
 
 def _check_sql(given: dict[str, Any]) -> None:
@@ -90,6 +92,8 @@ def open_store(backend: str, given: dict[str, Any]) -> _core.Store:
         from .adapters._sql_adapter import SqlAdapter
 
         return _core.open_client_store(SqlAdapter(given["sql_engine"]), backend)
+    if backend == "mongo":
+        return _open_mongo(given["mongetter"])
     from .adapters._redis_client import is_async
 
     client = given["redis_client"]
@@ -100,6 +104,18 @@ def open_store(backend: str, given: dict[str, Any]) -> _core.Store:
     from .adapters._redis_adapter import RedisAdapter
 
     return _core.open_client_store(RedisAdapter(client), backend)
+
+
+def _open_mongo(mongetter: Callable[[], Any]) -> _core.Store:
+    from .adapters._mongo_client import is_async
+
+    if is_async(mongetter):
+        from .adapters._mongo_async_adapter import AsyncMongoAdapter
+
+        return _core.open_client_store(AsyncMongoAdapter(mongetter), "mongo")
+    from .adapters._mongo_adapter import MongoAdapter
+
+    return _core.open_client_store(MongoAdapter(mongetter), "mongo")
 
 
 def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
@@ -120,7 +136,14 @@ def check_kind(given: dict[str, Any], called: str, is_coroutine: bool) -> None:
         A coroutine function needs an async client, any other a sync one.
 
     """
-    if "sql_engine" in given and given.get("backend") == "sql":
+    is_async: Callable[[Any], bool]
+    if callable(given.get("mongetter")):
+        from .adapters._mongo_client import is_async
+
+        option = "mongetter"
+        one = "an async callable that returns an async collection"
+        other = "a callable that returns a pymongo collection"
+    elif "sql_engine" in given and given.get("backend") == "sql":
         from .adapters._sql_adapter import is_async
 
         option, one, other = "sql_engine", "an AsyncEngine", "an Engine or a URL"

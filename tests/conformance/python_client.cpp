@@ -117,7 +117,7 @@ class StopsPython final : public ::testing::Environment {
 INSTANTIATE_TEST_SUITE_P(Python, StoreConformance,
                          ::testing::Values(client("redis"), client("redis_async"),
                                            client("sqlite"), client("postgresql"),
-                                           client("mysql")),
+                                           client("mysql"), client("mongo")),
                          name_of_candidate);
 
 }  // namespace

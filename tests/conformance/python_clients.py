@@ -15,11 +15,20 @@ _kept = {}
 
 def why_not(name):
     """Say why there is no server of it; empty: there is."""
-    try:
-        _kept.setdefault(name, _OPEN[name]())
-    except (ImportError, LookupError) as error:
-        return str(error)
+    if name not in _kept:
+        try:
+            _kept[name] = _OPEN[name]()
+        except (ImportError, LookupError) as error:
+            if _is_required(name):
+                raise
+            return str(error)
     return ""
+
+
+def _is_required(name):
+    required = os.environ.get("CACHIER_REQUIRE_SERVICES", "")
+    names = {"all", name, *_SQL.get(name, ())[:1]}
+    return bool(names & set(required.replace(",", " ").split()))
 
 
 def adapter(name):
@@ -103,15 +112,38 @@ class _Sqlite(_Sql):
         self._directory.cleanup()
 
 
-def _server(name):
-    kind, driver = _SQL[name]
+class _Mongo:
+    def __init__(self):
+        import pymongo
+
+        self._client = pymongo.MongoClient(_url_of("mongo"))
+        self._database = self._client.get_default_database("cachier")
+
+    def adapter(self):
+        from cachier.adapters._mongo_adapter import MongoAdapter
+
+        return MongoAdapter(lambda: self._database["conformance"])
+
+    def empty(self):
+        self._database.drop_collection("conformance")
+
+    def stop(self):
+        self.empty()
+        self._client.close()
+
+
+def _url_of(kind):
     url = os.environ.get(f"CACHIER_TEST_{kind.upper()}_URL")
     if url is None:
-        required = os.environ.get("CACHIER_REQUIRE_SERVICES", "")
-        words = f"no {kind}: `scripts/services run -- make test-cpp` starts one"
-        if {kind, "all"} & set(required.replace(",", " ").split()):
-            raise RuntimeError(words)
-        raise LookupError(words)
+        raise LookupError(
+            f"no {kind}: `scripts/services run -- make test-cpp` starts one"
+        )
+    return url
+
+
+def _server(name):
+    kind, driver = _SQL[name]
+    url = _url_of(kind)
     return _Sql(driver + url[url.index(":") :])
 
 
@@ -121,4 +153,5 @@ _OPEN = {
     "sqlite": _Sqlite,
     "postgresql": lambda: _server("postgresql"),
     "mysql": lambda: _server("mysql"),
+    "mongo": _Mongo,
 }
