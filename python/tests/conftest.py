@@ -27,6 +27,12 @@ def _global_params(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
+def patient(_global_params):
+    """Give servers time: tests share their machine with others."""
+    cachier.set_global_params(operation_timeout=10)
+
+
+@pytest.fixture
 def cache_dir(tmp_path):
     return str(tmp_path / "cache")
 

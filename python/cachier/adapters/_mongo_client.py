@@ -103,8 +103,9 @@ def location_of(collection: Any) -> str:
     """Say where a collection is."""
     try:
         database = collection.database
-        address = database.client.address
-        where = "" if address is None else ":".join(str(part) for part in address)
+        # What a client calls its address is asked for, and waited for.
+        servers = database.client.topology_description.server_descriptions()
+        where = ",".join(sorted(f"{host}:{port}" for host, port in servers))
         return f"mongodb://{where}/{database.name}.{collection.name}"
     except Exception:
         return "mongodb"
