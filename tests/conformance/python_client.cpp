@@ -117,7 +117,8 @@ class StopsPython final : public ::testing::Environment {
 INSTANTIATE_TEST_SUITE_P(Python, StoreConformance,
                          ::testing::Values(client("redis"), client("redis_async"),
                                            client("sqlite"), client("postgresql"),
-                                           client("mysql"), client("mongo")),
+                                           client("mysql"), client("mongo"),
+                                           client("mongo_async")),
                          name_of_candidate);
 
 }  // namespace

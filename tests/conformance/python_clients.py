@@ -132,6 +132,19 @@ class _Mongo:
         self._client.close()
 
 
+class _AsyncMongo(_Mongo):
+    def adapter(self):
+        import pymongo
+
+        from cachier.adapters._mongo_async_adapter import AsyncMongoAdapter
+
+        async def mongetter():
+            client = pymongo.AsyncMongoClient(_url_of("mongo"))
+            return client.get_default_database("cachier")["conformance"]
+
+        return AsyncMongoAdapter(mongetter)
+
+
 def _url_of(kind):
     url = os.environ.get(f"CACHIER_TEST_{kind.upper()}_URL")
     if url is None:
@@ -154,4 +167,5 @@ _OPEN = {
     "postgresql": lambda: _server("postgresql"),
     "mysql": lambda: _server("mysql"),
     "mongo": _Mongo,
+    "mongo_async": _AsyncMongo,
 }
