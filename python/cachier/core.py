@@ -109,9 +109,13 @@ def cachier(
     backend : str
         ``"pickle"`` (this machine's disk, shared by its processes; the default),
         ``"memory"`` (this process, the very objects), ``"redis"`` (a server, through
-        ``redis_client``) or ``"sql"`` (a database, through ``sql_engine``).
-    mongetter, sql_engine : Any
-        For backends that are not in this version yet.
+        ``redis_client``), ``"sql"`` (a database, through ``sql_engine``) or ``"mongo"``
+        (a collection, through ``mongetter``).
+    mongetter : callable
+        Gives a PyMongo collection; for coroutine functions an async callable that gives
+        an async one. Called with the first call. Selects backend ``"mongo"``.
+    sql_engine : Any
+        For backend ``"sql"``: an SQLAlchemy engine, a URL or a callable.
     redis_client : redis.Redis or callable
         For backend ``"redis"``: a client, or a callable that returns one, called for
         every operation.
