@@ -246,6 +246,13 @@ class TestClaims:
 
 
 class TestLargeValues:
+    @pytest.fixture
+    def strict_url(self):
+        """Give a test a server alone: they have memory for some values only."""
+        servers = Own()
+        yield own("mongo", servers).url
+        servers.end()
+
     @pytest.mark.parametrize("size", [1_000, 15_000_000, 15_800_000, 40_000_000])
     def test_they_are_whole(self, strict_url, opened, recorded, size):
         collection = opened(strict_url)
@@ -280,6 +287,58 @@ class TestLargeValues:
         assert recorded == [1, 1]
         f.clear_cache()
         assert collection.count_documents(parts) == 0
+
+    def test_a_put_that_is_cut_off_leaves_what_was_there(
+        self, strict_url, opened, monkeypatch
+    ):
+        collection = opened(strict_url)
+        values = [b"a" * 20_000_000, b"b" * 20_000_000, b"c" * 20_000_000]
+        results = iter(values)
+
+        @cachier.cachier(mongetter=lambda: collection, on_backend_error="compute")
+        def f():
+            return next(results)
+
+        f()
+        insert_one = pymongo.collection.Collection.insert_one
+
+        def cut_off(self, document, *args, **options):
+            if document["_id"].endswith(":000002"):
+                raise pymongo.errors.OperationFailure("conflict", 112)
+            return insert_one(self, document, *args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pymongo.collection.Collection, "insert_one", cut_off)
+            with pytest.warns(cachier.CachierWarning, match="conflict"):
+                assert f(cachier__overwrite_cache=True) == values[1]
+        assert f.peek() == values[0]
+        parts = {"_id": {"$regex": "^cachier1:p:"}, "gone": {"$exists": True}}
+        assert collection.count_documents(parts) == 2, "the server removes these"
+        f.clear_cache()
+        assert not f.is_cached()
+
+    def test_a_reader_sees_one_of_them_whole(self, strict_url, opened):
+        collection = opened(strict_url)
+        decorate = cachier.cachier(mongetter=lambda: collection, name="f")
+        numbers = iter(range(1, 100))
+        written = decorate(lambda: bytes([next(numbers)]) * 18_000_000)
+        read = decorate(lambda: b"none")
+        written()
+        done = threading.Event()
+
+        def reads():
+            seen = []
+            while not done.is_set() or not seen:
+                value = read.peek()
+                seen.append(value is not None and (len(value), len(set(value))))
+            return seen
+
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            reader = threads.submit(reads)
+            for _ in range(3):
+                written(cachier__overwrite_cache=True)
+            done.set()
+            assert set(reader.result(60)) == {(18_000_000, 1)}
 
 
 class TestGetters:

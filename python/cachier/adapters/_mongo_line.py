@@ -71,5 +71,5 @@ def _deadline_of(collection: Any) -> Callable[[float], Any]:
         return contextlib.nullcontext  # a fake
     import pymongo
 
-    # PyMongo 4.2.
+    # PyMongo 4.2, which the extra asks for.
     return getattr(pymongo, "timeout", contextlib.nullcontext)
