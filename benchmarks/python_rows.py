@@ -381,6 +381,32 @@ def redis_rows(report: Report) -> None:
     server.stop()
 
 
+def mongo_rows(report: Report) -> None:
+    """Hits in a collection, beside the bare read of the same document."""
+    try:
+        import pymongo
+
+        url = os.environ["CACHIER_TEST_MONGO_URL"]
+    except (ImportError, KeyError) as error:
+        print(f"left out: rows of MongoDB ({error!r})", file=sys.stderr)
+        return
+    client: Any = pymongo.MongoClient(url)
+    collection = client.get_default_database("cachier")[f"bench_{os.getpid()}"]
+    ours = cachier(mongetter=lambda: collection, name="demo.plain")(plain)
+    ours(1)
+    (name,) = (each["_id"] for each in collection.find({"envelope": {"$exists": True}}))
+    report.compare(
+        "python_mongo_hit",
+        lambda: ours(1),
+        "PyMongo find_one of the same document",
+        lambda: collection.find_one({"_id": name}),
+        1.25,
+        2_000,
+    )
+    collection.drop()
+    client.close()
+
+
 def import_row(report: Report) -> None:
     """What `import cachier` costs over bare Python."""
     if not report.wants("python_import"):
@@ -462,6 +488,7 @@ def main() -> None:
         local_rows(report, scratch)
         value_rows(report, scratch)
         redis_rows(report)
+        mongo_rows(report)
         import_row(report)
         functions_row(report, scratch)
         read_rows(report, scratch)

@@ -11,7 +11,7 @@ from typing import Any
 from . import _core, config
 
 #: Those that work.
-READY = frozenset({"redis", "sql"})
+READY = frozenset({"mongo", "redis", "sql"})
 
 
 def check(backend: str, given: dict[str, Any]) -> None:
@@ -57,6 +57,8 @@ def _check_mongo(given: dict[str, Any]) -> None:
             "backend 'mongo' needs a mongetter\n"
             "  fix: pass mongetter=, a callable that returns a pymongo collection"
         )
+    # The global one may be another tomorrow.
+    given["mongetter"] = mongetter
 
 
 def _check_sql(given: dict[str, Any]) -> None:
@@ -147,7 +149,18 @@ def _sql_adapter(given: dict[str, Any], is_coroutine: bool) -> Any:
     return _sql_adapter.SqlAdapter(engine)
 
 
+def _mongo_adapter(given: dict[str, Any], is_coroutine: bool) -> Any:
+    if is_coroutine:
+        from .adapters._mongo_async_adapter import AsyncMongoAdapter
+
+        return AsyncMongoAdapter(given["mongetter"])
+    from .adapters._mongo_adapter import MongoAdapter
+
+    return MongoAdapter(given["mongetter"])
+
+
 _ADAPTERS: dict[str, Callable[[dict[str, Any], bool], Any]] = {
+    "mongo": _mongo_adapter,
     "redis": _redis_adapter,
     "sql": _sql_adapter,
 }
@@ -175,7 +188,13 @@ def check_kind(
         A coroutine function needs an async client, any other a sync one.
 
     """
-    if backend == "sql":
+    if backend == "mongo":
+        from .adapters._mongo_client import is_async, is_sync
+
+        option = "mongetter"
+        one = "an async callable that returns an async collection"
+        other = "a callable that returns a pymongo collection"
+    elif backend == "sql":
         from .adapters._sql_adapter import is_async, is_sync
 
         option = "sql_engine"

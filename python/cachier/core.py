@@ -110,9 +110,11 @@ def cachier(
     backend : str
         ``"pickle"`` (this machine's disk, shared by its processes; the default),
         ``"memory"`` (this process, the very objects), ``"redis"`` (a server, through
-        ``redis_client``) or ``"sql"`` (a database, through ``sql_engine``).
+        ``redis_client``), ``"sql"`` (a database, through ``sql_engine``) or ``"mongo"``
+        (a collection, through ``mongetter``).
     mongetter : callable
-        For a backend that is not in this version yet.
+        Gives a PyMongo collection; for coroutine functions an async callable that gives
+        an async one. Called with the first call. Selects backend ``"mongo"``.
     sql_engine : sqlalchemy.Engine, str or callable
         For backend ``"sql"``: an engine, a URL, or a callable that returns one of them,
         called once. Coroutine functions need an async engine, or a URL.

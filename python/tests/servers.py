@@ -12,12 +12,16 @@ import pytest
 _REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(_REPOSITORY / "tests/support"))
 
+from services.builds import cache_root  # noqa: E402
 from services.catalog import kind_named  # noqa: E402
 from services.failure import Missing  # noqa: E402
 from services.own import Own  # noqa: E402
 from services.processes import noted  # noqa: E402
 from services.shared import reason_variable, required  # noqa: E402
 from services.toxics import Proxy  # noqa: E402
+
+# What was built stays where it is; tests have a cache directory of their own.
+os.environ.setdefault("CACHIER_SERVICES_CACHE", str(cache_root()))
 
 __all__ = ["Own", "Proxy", "noted", "own", "required", "server_url"]
 

@@ -153,8 +153,8 @@ class TestWhenGlobalsAreRead:
         before(2)
         assert recorded == [1, 2]
         assert not (tmp_path / "elsewhere").exists()
-        with pytest.raises(ValueError, match="mongo"):
-            cachier.cachier()
+        with pytest.raises(TypeError, match="the mongetter gave no collection"):
+            cachier.cachier()(lambda self: 1)(1)
         cachier.set_global_params(mongetter=None)
         after = cachier.cachier()(lambda self: object())
         assert after.cache_dpath() is None

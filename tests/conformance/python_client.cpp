@@ -159,7 +159,8 @@ INSTANTIATE_TEST_SUITE_P(Python, StoreConformance,
                          ::testing::Values(client("redis"), client("redis_async"),
                                            client("sqlite"), client("sqlite_async"),
                                            client("postgresql"),
-                                           client("postgresql_async"), client("mysql")),
+                                           client("postgresql_async"), client("mysql"),
+                                           client("mongo"), client("mongo_async")),
                          name_of_candidate);
 
 }  // namespace

@@ -29,7 +29,7 @@ def why_not(name):
 
 def _is_required(name):
     required = os.environ.get("CACHIER_REQUIRE_SERVICES", "")
-    names = {"all", name, *_SQL.get(name, ())[:1]}
+    names = {"all", name.removesuffix("_async"), *_SQL.get(name, ())[:1]}
     return bool(names & set(required.replace(",", " ").split()))
 
 
@@ -137,13 +137,51 @@ class _AsyncSqlite(_Sqlite):
         return AsyncSqlAdapter(create_async_engine(url))
 
 
-def _server(name):
-    kind, driver = _SQL[name]
+class _Mongo:
+    def __init__(self):
+        import pymongo
+
+        self._client = pymongo.MongoClient(_url_of("mongo"))
+        self._database = self._client.get_default_database("cachier")
+
+    def adapter(self):
+        from cachier.adapters._mongo_adapter import MongoAdapter
+
+        return MongoAdapter(lambda: self._database["conformance"])
+
+    def empty(self):
+        self._database.drop_collection("conformance")
+
+    def stop(self):
+        self.empty()
+        self._client.close()
+
+
+class _AsyncMongo(_Mongo):
+    def adapter(self):
+        import pymongo
+
+        from cachier.adapters._mongo_async_adapter import AsyncMongoAdapter
+
+        async def mongetter():
+            client = pymongo.AsyncMongoClient(_url_of("mongo"))
+            return client.get_default_database("cachier")["conformance"]
+
+        return AsyncMongoAdapter(mongetter)
+
+
+def _url_of(kind):
     url = os.environ.get(f"CACHIER_TEST_{kind.upper()}_URL")
     if url is None:
         raise LookupError(
             f"no {kind}: `scripts/services run -- make test-cpp` starts one"
         )
+    return url
+
+
+def _server(name):
+    kind, driver = _SQL[name]
+    url = _url_of(kind)
     place = url[url.index(":") :]
     if name.endswith("_async"):
         blocking = _SQL[name.removesuffix("_async")][1]
@@ -157,4 +195,6 @@ _OPEN = {
     "sqlite": _Sqlite,
     "sqlite_async": _AsyncSqlite,
     **{name: functools.partial(_server, name) for name in _SQL},
+    "mongo": _Mongo,
+    "mongo_async": _AsyncMongo,
 }
