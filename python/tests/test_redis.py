@@ -499,6 +499,24 @@ def test_a_damaged_entry_is_a_miss(counted, client):
         assert len(square.runs) == runs + 1
 
 
+@pytest.mark.parametrize("field", ["e", "g"])
+@pytest.mark.parametrize("damage", ["else", "", "nan", "-1", "inf"])
+def test_a_damaged_state_is_an_empty_bucket(field, damage, counted, client):
+    square = counted()
+    square(3)
+    (key,) = client.keys("*:s")
+    client.hset(key, field, damage)
+    for _ in range(3):
+        assert square(3)["n"] == 9
+    assert len(square.runs) <= 2
+    client.hset(key, field, damage)
+    square.clear_being_calculated()
+    square.clear_cache()
+    runs = len(square.runs)
+    assert square(3)["n"] == square(3)["n"] == 9
+    assert len(square.runs) == runs + 1
+
+
 def test_what_does_not_pickle_is_returned_with_a_warning(client):
     runs = []
 

@@ -37,10 +37,16 @@ local function clock()
   return t[1] * 1000000 + t[2]
 end
 local function text(n) return string.format('%.0f', n) end
+-- What is no count counts as 0, and is made anew by whoever changes it.
+local function count_of(s)
+  local n = tonumber(s or '0')
+  if n and n >= 0 and n < 2^53 then return n end
+  return 0
+end
 -- Epoch (0: the bucket has no state) and claim generation.
 local function state(key)
   local s = redis.call('HMGET', key, 'e', 'g')
-  return tonumber(s[1] or '0'), tonumber(s[2] or '0')
+  return count_of(s[1]), count_of(s[2])
 end
 local function make_state(key)
   local epoch = clock()
@@ -274,7 +280,10 @@ return {page[1], count}
 FREE = _script("""
 local done = {}
 for n = 1, #KEYS, 3 do
-  if redis.call('EXISTS', KEYS[n]) == 1 then redis.call('HINCRBY', KEYS[n], 'g', 1) end
+  if redis.call('EXISTS', KEYS[n]) == 1 then
+    local _, generation = state(KEYS[n])
+    redis.call('HSET', KEYS[n], 'g', text(generation + 1))
+  end
   done[#done + 1] = 1
 end
 return done
