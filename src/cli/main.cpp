@@ -68,6 +68,15 @@ class Program {
     } catch (const CLI::Success& asked) {  // --help, --version
       return app_.exit(asked);
     } catch (const CLI::ParseError& error) {
+      if (const std::string word = argc > 1 ? argv[1] : "";
+          !word.empty() && !word.starts_with('-') &&
+          app_.get_subcommands(
+                  [&](const CLI::App* command) { return command->get_name() == word; })
+              .empty()) {
+        std::cerr << "cachier: there is no command '" << printable(word)
+                  << "'\n  fix:   see `cachier --help`\n";
+        return kUsage;
+      }
       std::cerr << "cachier: " << printable(error.what())
                 << "\n  fix:   see `cachier --help`\n";
       return kUsage;

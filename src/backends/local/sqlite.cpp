@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <filesystem>
 
 namespace cachier::local {
 namespace {
@@ -162,6 +163,14 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path,
                                                      bool read_only,
                                                      Deadline deadline) {
   const std::string what = "cannot open the cache's database '" + path + "'";
+  // To open a pipe would be to wait for somebody at its other end.
+  std::error_code none;
+  if (const auto kind = std::filesystem::status(path, none).type();
+      kind != std::filesystem::file_type::regular &&
+      kind != std::filesystem::file_type::not_found &&
+      kind != std::filesystem::file_type::none)
+    return Error(ErrorCode::refused, what, "it is not a regular file",
+                 "remove it, or set cache_dir to another directory");
   std::unique_ptr<Connection> self(new Connection);
   self->set_deadline(deadline);
   const int flags = (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) |

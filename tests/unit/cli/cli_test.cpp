@@ -36,6 +36,12 @@ TEST_F(CommandLine, TellsWrongUsageFromFailure) {
   }
 }
 
+TEST_F(CommandLine, NamesACommandThatThereIsNot) {
+  const Answer answer = run({"nosuch", "--dir", "somewhere"});
+  EXPECT_EQ(answer.status, 2);
+  EXPECT_THAT(answer.err, StartsWith("cachier: there is no command 'nosuch'\n"));
+}
+
 TEST_F(CommandLine, ListsNothingWhereNothingIsAndMakesNothing) {
   for (const char* command : {"ls", "clear"}) {
     const Answer answer =

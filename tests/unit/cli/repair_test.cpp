@@ -337,6 +337,19 @@ TEST_F(RepairCommand, MakesATableAnewWhereThereIsAFifo) {
   EXPECT_EQ(repaired().at("table_replaced"), true);
 }
 
+TEST_F(RepairCommand, NobodyWaitsForAFifoInPlaceOfTheDatabase) {
+  fill(0, 3);
+  settle();
+  fs::remove(file("c1.db"));
+  ASSERT_EQ(::mkfifo(file("c1.db").c_str(), 0600), 0);
+  for (const char* command : {"ls", "stats", "verify"}) {
+    const Answer answer = in_cache({command});
+    EXPECT_EQ(answer.status, 1) << command;
+    EXPECT_THAT(answer.out + answer.err, HasSubstr("it is not a regular file"));
+  }
+  EXPECT_EQ(in_cache({"repair", "--yes"}).status, 1);
+}
+
 TEST_F(RepairCommand, RebuildsADamagedIndex) {
   fill(0, 40);
   settle();
