@@ -1,6 +1,7 @@
 """Backend "redis" on the servers that people run: by URL, password, TLS, a cluster."""
 
 import asyncio
+import os
 
 import pytest
 from servers import server_url
@@ -15,11 +16,17 @@ pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("patient")]
 KINDS = ["redis", "redis-auth", "redis-tls"]
 
 
-def _works(client, name, **options):
+@pytest.fixture
+def name(request):
+    """Others may be at the same servers with the same tests."""
+    return f"{request.node.name} {os.getpid()}"
+
+
+def _works(client, name):
     """Pass a plain function's calls through a client."""
     runs = []
 
-    @cachier.cachier(backend="redis", redis_client=client, name=name, **options)
+    @cachier.cachier(backend="redis", redis_client=client, name=name)
     def square(n):
         runs.append(n)
         return {"n": n * n, "bytes": b"\0\xff"}
@@ -49,21 +56,21 @@ async def _works_awaited(client, name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_urls(kind, request):
-    square = _works(server_url(kind), request.node.name)
+def test_urls(kind, name):
+    square = _works(server_url(kind), name)
     assert "password" not in square._store.location
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("kind", KINDS)
-def test_urls_for_coroutine_functions(kind, request):
-    asyncio.run(_works_awaited(server_url(kind), request.node.name))
+def test_urls_for_coroutine_functions(kind, name):
+    asyncio.run(_works_awaited(server_url(kind), name))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_clients(kind, request):
+def test_clients(kind, name):
     client = redis.Redis.from_url(server_url(kind))
-    _works(client, request.node.name)
+    _works(client, name)
     client.close()
 
 
@@ -74,17 +81,17 @@ def _place_of_cluster():
 
 
 @pytest.mark.parametrize("decode", [False, True])
-def test_a_cluster_of_servers(decode, request):
+def test_a_cluster_of_servers(decode, name):
     client = redis.RedisCluster(**_place_of_cluster(), decode_responses=decode)
-    _works(client, request.node.name)
+    _works(client, name)
     client.close()
 
 
 @pytest.mark.asyncio
-def test_a_cluster_of_servers_for_coroutine_functions(request):
+def test_a_cluster_of_servers_for_coroutine_functions(name):
     async def main():
         async with aredis.RedisCluster(**_place_of_cluster()) as client:
-            await _works_awaited(client, request.node.name)
+            await _works_awaited(client, name)
 
     asyncio.run(main())
 

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -42,7 +43,9 @@ def make(url, request):
     made = []
 
     def decorate(function, **options):
-        options = {"name": request.node.name, "sql_engine": url, **options}
+        # Others may be at the same servers with the same tests.
+        name = f"{request.node.name} {os.getpid()}"
+        options = {"name": name, "sql_engine": url, **options}
         cached = cachier.cachier(backend="sql", **options)(function)
         made.append(cached)
         cached.clear_cache()
@@ -141,7 +144,9 @@ class TestCalls:
 
         with engine.begin() as connection:
             connection.execute(sqlalchemy.text("SELECT 1"))
-            decorate = cachier.cachier(backend="sql", sql_engine=engine, name="theirs")
+            decorate = cachier.cachier(
+                backend="sql", sql_engine=engine, name=f"theirs {os.getpid()}"
+            )
             g = decorate(f.__wrapped__)
             assert g(1) == 1
             connection.rollback()
@@ -277,8 +282,11 @@ class TestFailures:
         with engine.begin() as connection:
             for garbage in (b"", b"garbage", b"\xa5\0\x48" + bytes(20)):
                 done = connection.execute(
-                    sqlalchemy.text("UPDATE cachier_entries_1 SET envelope = :garbage"),
-                    {"garbage": garbage},
+                    sqlalchemy.text(
+                        "UPDATE cachier_entries_1 SET envelope = :garbage "
+                        "WHERE digest = :digest"
+                    ),
+                    {"garbage": garbage, "digest": bytes.fromhex(f.key(1))},
                 )
                 assert done.rowcount
         engine.dispose()
@@ -355,8 +363,9 @@ class TestFailures:
         assert recorded == [1, 1]
 
 
-def test_the_example(url):
-    path = REPOSITORY / "examples/sql_example.py"
+def test_the_example(url, tmp_path):
+    # Functions of a program are told apart by its place: others may run it as well.
+    path = shutil.copy(REPOSITORY / "examples/sql_example.py", tmp_path)
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-W", "error", path, url],

@@ -23,6 +23,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
     # Functions here wait for events of the tests around them.
     pytest.mark.filterwarnings("ignore:.*cannot be part of a key"),
+    # aiosqlite's thread of a connection that was being made when its loop ended.
+    pytest.mark.filterwarnings("ignore:.*_connection_worker_thread"),
 ]
 
 
@@ -44,7 +46,9 @@ def make(url, request):
     made = []
 
     def decorate(function, **options):
-        options = {"name": request.node.name, "sql_engine": url, **options}
+        # Others may be at the same servers with the same tests.
+        name = f"{request.node.name} {os.getpid()}"
+        options = {"name": name, "sql_engine": url, **options}
         cached = cachier.cachier(backend="sql", **options)(function)
         made.append(cached)
         cached.clear_cache()
@@ -153,10 +157,10 @@ PROCESS = """
 import asyncio, sys
 import cachier
 
-url, log = sys.argv[1:]
+url, log, name = sys.argv[1:]
 cachier.set_global_params(operation_timeout=10)
 
-@cachier.cachier(backend="sql", sql_engine=url, name="of-processes")
+@cachier.cachier(backend="sql", sql_engine=url, name=name)
 async def slow(n):
     with open(log, "a") as file:
         file.write("ran\\n")
@@ -175,12 +179,13 @@ def test_tasks_of_several_processes_run_it_once(make, url, tmp_path):
     async def nothing(n):
         pass
 
-    make(nothing, name="of-processes")
+    name = f"of processes {os.getpid()}"
+    make(nothing, name=name)
     script, log = tmp_path / "script.py", tmp_path / "log"
     script.write_text(PROCESS)
     processes = [
         subprocess.Popen(
-            [sys.executable, str(script), url, str(log)], stdin=subprocess.PIPE
+            [sys.executable, str(script), url, str(log), name], stdin=subprocess.PIPE
         )
         for _ in range(8)
     ]
@@ -258,11 +263,12 @@ def test_the_child_of_a_fork_has_connections_of_its_own(counted):
 
 
 def test_sync_and_async_functions_share_entries(counted, url):
-    square = counted(name="shared")
+    name = f"shared {os.getpid()}"
+    square = counted(name=name)
     asyncio.run(square(3))
     blocking = url.replace("+asyncpg", "+psycopg").replace("+aiosqlite", "")
 
-    @cachier.cachier(backend="sql", sql_engine=blocking, name="shared")
+    @cachier.cachier(backend="sql", sql_engine=blocking, name=name)
     def same(n):
         raise AssertionError
 
@@ -274,7 +280,7 @@ def test_a_url_of_a_driver_of_both_kinds(request):
     cached = cachier.cachier(
         backend="sql",
         sql_engine="postgresql+psycopg" + given[given.index(":") :],
-        name=request.node.name,
+        name=f"{request.node.name} {os.getpid()}",
     )
 
     @cached

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable
@@ -209,5 +210,10 @@ class _Connections:
             yield
         finally:
             idle, self._idle = self._idle, []
-            for connection in idle:
-                await connection.disconnect(nowait=True)
+            # TLS says goodbye; whoever does not answer is not waited for.
+            closed = asyncio.gather(
+                *(connection.disconnect() for connection in idle),
+                return_exceptions=True,
+            )
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(closed, 1)

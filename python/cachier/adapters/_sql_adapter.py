@@ -116,10 +116,12 @@ def engine_of(given: Any, is_awaited: bool) -> Any:
         if given.get_backend_name() == "sqlite" and name in (None, "", ":memory:"):
             from sqlalchemy.pool import StaticPool
 
-            # One database for all threads.
-            return sqlalchemy.create_engine(
+            # One database for all threads, which goes with the engine.
+            in_memory = sqlalchemy.create_engine(
                 given, poolclass=StaticPool, connect_args={"check_same_thread": False}
             )
+            weakref.finalize(in_memory, in_memory.pool.dispose)
+            return in_memory
     named = is_awaited, given.render_as_string(hide_password=False)
     with _lock:
         engine = _engines.get(named)
