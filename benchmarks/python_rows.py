@@ -407,6 +407,35 @@ def mongo_rows(report: Report) -> None:
     client.close()
 
 
+def s3_rows(report: Report) -> None:
+    """Hits in a bucket, beside the bare read of the same object."""
+    try:
+        import boto3
+
+        endpoint = os.environ["CACHIER_TEST_S3_ENDPOINT"]
+    except (ImportError, KeyError) as error:
+        print(f"left out: rows of S3 ({error!r})", file=sys.stderr)
+        return
+    client: Any = boto3.client("s3", endpoint_url=endpoint)
+    bucket = os.environ["CACHIER_TEST_S3_URL"].split("/")[2]
+    prefix = f"bench_{os.getpid()}"
+    given = {"s3_bucket": bucket, "s3_prefix": prefix, "s3_client": client}
+    ours = cachier(backend="s3", name="demo.plain", **given)(plain)
+    ours(1)
+    listed = client.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    (key,) = (each["Key"] for each in listed)
+    report.compare(
+        "python_s3_hit",
+        lambda: ours(1),
+        "boto3 GET of the same object",
+        lambda: client.get_object(Bucket=bucket, Key=key)["Body"].read(),
+        1.25,
+        1_000,
+    )
+    client.delete_object(Bucket=bucket, Key=key)
+    client.close()
+
+
 def import_row(report: Report) -> None:
     """What `import cachier` costs over bare Python."""
     if not report.wants("python_import"):
@@ -489,6 +518,7 @@ def main() -> None:
         value_rows(report, scratch)
         redis_rows(report)
         mongo_rows(report)
+        s3_rows(report)
         import_row(report)
         functions_row(report, scratch)
         read_rows(report, scratch)

@@ -11,7 +11,7 @@ from typing import Any
 from . import _core, config
 
 #: Those that work.
-READY = frozenset({"mongo", "redis", "sql"})
+READY = frozenset({"mongo", "redis", "s3", "sql"})
 
 
 def check(backend: str, given: dict[str, Any]) -> None:
@@ -159,9 +159,19 @@ def _mongo_adapter(given: dict[str, Any], is_coroutine: bool) -> Any:
     return MongoAdapter(given["mongetter"])
 
 
+def _s3_adapter(given: dict[str, Any], is_coroutine: bool) -> Any:
+    # There is no async client: what coroutine functions ask is done on threads.
+    from .adapters._s3_adapter import S3Adapter, client_of
+
+    return S3Adapter(
+        given["s3_bucket"], given.get("s3_prefix", "cachier"), client_of(given)
+    )
+
+
 _ADAPTERS: dict[str, Callable[[dict[str, Any], bool], Any]] = {
     "mongo": _mongo_adapter,
     "redis": _redis_adapter,
+    "s3": _s3_adapter,
     "sql": _sql_adapter,
 }
 
@@ -188,6 +198,8 @@ def check_kind(
         A coroutine function needs an async client, any other a sync one.
 
     """
+    if backend == "s3":
+        return
     if backend == "mongo":
         from .adapters._mongo_client import is_async, is_sync
 
@@ -239,13 +251,48 @@ def _check_redis(given: dict[str, Any]) -> None:
 
 
 def _check_s3(given: dict[str, Any]) -> None:
-    if not given.get("s3_bucket"):
+    bucket = given.get("s3_bucket")
+    if not bucket:
         from .cores.s3 import MissingS3Bucket
 
         raise MissingS3Bucket(
             "backend 's3' needs an s3_bucket\n"
             "  fix: pass s3_bucket=, the name of a bucket that is there"
         )
+    for option in ("s3_bucket", "s3_prefix", "s3_region", "s3_endpoint_url"):
+        value = given.get(option)
+        if value is not None and not isinstance(value, str):
+            raise ValueError(
+                f"{option} must be a str, not {type(value).__name__}\n"
+                "  fix: give it as boto3 takes it"
+            )
+    client = given.get("s3_client")
+    if client is not None and not callable(getattr(client, "put_object", None)):
+        raise ValueError(
+            f"s3_client must be a client of boto3, not {type(client).__name__}\n"
+            '  fix: give for instance boto3.client("s3")'
+        )
+    factory = given.get("s3_client_factory")
+    if factory is not None and not callable(factory):
+        raise ValueError(
+            "s3_client_factory must be a callable that returns a client of boto3, not "
+            f"{type(factory).__name__}\n"
+            '  fix: give for instance lambda: boto3.client("s3")'
+        )
+    config = given.get("s3_config")
+    if config is not None and not callable(getattr(config, "merge", None)):
+        raise ValueError(
+            f"s3_config must be a botocore.config.Config, not {type(config).__name__}"
+            "\n  fix: give for instance Config(max_pool_connections=50)"
+        )
+    if client is None and factory is None:
+        import importlib.util
+
+        if importlib.util.find_spec("boto3") is None:
+            raise ImportError(
+                "backend 's3' needs boto3, which is not installed\n"
+                "  fix: pip install boto3"
+            )
 
 
 _CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {

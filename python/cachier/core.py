@@ -110,8 +110,8 @@ def cachier(
     backend : str
         ``"pickle"`` (this machine's disk, shared by its processes; the default),
         ``"memory"`` (this process, the very objects), ``"redis"`` (a server, through
-        ``redis_client``), ``"sql"`` (a database, through ``sql_engine``) or ``"mongo"``
-        (a collection, through ``mongetter``).
+        ``redis_client``), ``"sql"`` (a database, through ``sql_engine``), ``"mongo"``
+        (a collection, through ``mongetter``) or ``"s3"`` (a bucket, ``s3_bucket``).
     mongetter : callable
         Gives a PyMongo collection; for coroutine functions an async callable that gives
         an async one. Called with the first call. Selects backend ``"mongo"``.
@@ -122,10 +122,16 @@ def cachier(
         For backend ``"redis"``: a client, the URL of a server, or a callable that
         returns a client, called for every operation. Coroutine functions need an async
         client.
-    s3_bucket, s3_prefix, s3_client, s3_client_factory : Any
-        For a backend that is not in this version yet.
-    s3_region, s3_endpoint_url, s3_config : Any
-        For a backend that is not in this version yet.
+    s3_bucket, s3_prefix : str
+        For backend ``"s3"``: a bucket that is there, and what the keys in it begin
+        with. Functions of both kinds use it.
+    s3_client, s3_client_factory : Any
+        A boto3 client, or a callable that gives one, called for every operation, which
+        wins. Without them boto3 is asked for one, with the options below.
+    s3_region, s3_endpoint_url : str
+        As boto3 takes them; None: what it finds by itself.
+    s3_config : botocore.config.Config
+        Wins over what cachier asks for.
     key_prefix : str
         Namespace of the stored keys, ``"cachier"`` unless set.
     stale_after : datetime.timedelta

@@ -171,7 +171,7 @@ def test_the_default_directory(monkeypatch, tmp_path, unset):
         ({"backend": "redis", "redis_client": object()}, ValueError, "must be a redis"),
         ({"backend": "s3"}, s3.MissingS3Bucket, "needs an s3_bucket"),
         ({"backend": "s3", "s3_bucket": ""}, s3.MissingS3Bucket, "needs an s3_bucket"),
-        ({"backend": "s3", "s3_bucket": "b"}, ValueError, "'s3' is not in this"),
+        ({"backend": "s3", "s3_bucket": 5}, ValueError, "s3_bucket must be a str"),
         ({"backend": "redis://host"}, ValueError, "redis"),
         ({"backend": "nobody://host"}, ValueError, "nobody"),
         ({"entry_size_limit": "huge"}, ValueError, "entry_size_limit: Invalid size"),

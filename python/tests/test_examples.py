@@ -66,7 +66,8 @@ def run(command, cache):
 def test_none_is_forgotten():
     there = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".cpp")}
     # Those of clients are run where these are: `test_mongo`, ...
-    of_clients = {"mongo_example.py", "redis_example.py", "sql_example.py"}
+    clients = ("mongo", "redis", "s3", "sql")
+    of_clients = {f"{client}_example.py" for client in clients}
     assert there == {*PRINTED, "test_with_cachier.py", *of_clients}
 
 

@@ -63,16 +63,16 @@ TEST(HistoryCheck, FindsAnEntryThatRoseFromTheDead) {
 }
 
 TEST_P(StoreConformance, ReadsAreExplainedByWrites) {
-  constexpr std::size_t kThreads = 64;
-  constexpr int kOperations = 120;
+  const auto threads = static_cast<std::size_t>(count(64, 16));
+  const int operations = count(120, 60);
   std::atomic<std::uint64_t> clock = 1;
   std::atomic<Written> next = 1;
   std::array<std::atomic<int>, kKeys> owners{};
-  std::vector<std::array<History, kKeys>> noted(kThreads);
+  std::vector<std::array<History, kKeys>> noted(threads);
 
-  in_threads(kThreads, [&](std::size_t thread) {
+  in_threads(threads, [&](std::size_t thread) {
     std::mt19937_64 random(thread);
-    for (int n = 0; n < kOperations; ++n) {
+    for (int n = 0; n < operations; ++n) {
       const std::size_t key = random() % kKeys;
       const Call call = alpha(std::to_string(key));
       History& history = noted[thread][key];
@@ -172,14 +172,14 @@ TEST_P(StoreConformance, OneOfManyPutsOnABasisHappens) {
 // After `clear` has returned nothing of before is seen, whoever stores meanwhile.
 TEST_P(StoreConformance, ClearedEntriesDoNotComeBack) {
   constexpr std::size_t kWriters = 6;
-  constexpr int kRounds = 60;
+  const int rounds = count(60, 15);
   // Written: the round in which the claim was taken, or a later one. Each begins with a
   // clear.
   std::atomic<int> current = 0;
   std::atomic<bool> done = false;
   in_threads(kWriters + 1, [&](std::size_t thread) {
     if (thread == kWriters) {
-      for (int round = 1; round <= kRounds; ++round) {
+      for (int round = 1; round <= rounds; ++round) {
         current = round;
         ASSERT_TRUE(clear(Clear::entries, &alpha_));
         for (std::size_t key = 0; key < kKeys; ++key) {

@@ -107,6 +107,11 @@ class StoreConformance : public ::testing::TestWithParam<Candidate> {
   /// All pages of a scan, joined.
   std::vector<Header> scan(const Filter& filter = {});
 
+  /// How many of something a test does.
+  [[nodiscard]] int count(int many, int few) const {
+    return subject_->is_slow() ? few : many;
+  }
+
   /// Moves the store's clock so that what is stored next is later than what is stored
   /// already. For stores whose clock cannot be moved it waits for it to tick.
   void tick();

@@ -132,6 +132,7 @@ class ClientSubject final : public Subject {
     return store;
   }
   [[nodiscard]] std::string why_not() const override { return why_not_; }
+  [[nodiscard]] bool is_slow() const override { return name_ == "s3"; }
   // A fork has to go through the interpreter: `python/tests` has those.
   [[nodiscard]] bool survives_fork() const override { return false; }
 
@@ -160,7 +161,8 @@ INSTANTIATE_TEST_SUITE_P(Python, StoreConformance,
                                            client("sqlite"), client("sqlite_async"),
                                            client("postgresql"),
                                            client("postgresql_async"), client("mysql"),
-                                           client("mongo"), client("mongo_async")),
+                                           client("mongo"), client("mongo_async"),
+                                           client("s3")),
                          name_of_candidate);
 
 }  // namespace

@@ -171,6 +171,40 @@ class _AsyncMongo(_Mongo):
         return AsyncMongoAdapter(mongetter)
 
 
+class _S3:
+    def __init__(self):
+        import boto3
+
+        self._client = boto3.client("s3", endpoint_url=_variable("S3_ENDPOINT"))
+        place = _variable("S3_URL").partition("//")[2].partition("?")[0]
+        self._bucket, _, self._prefix = place.partition("/")
+
+    def adapter(self):
+        from cachier.adapters._s3_adapter import S3Adapter
+
+        return S3Adapter(self._bucket, self._prefix, lambda: self._client)
+
+    def empty(self):
+        while True:
+            listed = self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=self._prefix
+            )
+            found = [{"Key": each["Key"]} for each in listed.get("Contents", ())]
+            if not found:
+                return
+            self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": found})
+
+    def stop(self):
+        self.empty()
+
+
+def _variable(name):
+    value = os.environ.get(f"CACHIER_TEST_{name}")
+    if value is None:
+        raise LookupError("no s3: `scripts/services run -- make test-cpp` starts one")
+    return value
+
+
 def _url_of(kind):
     url = os.environ.get(f"CACHIER_TEST_{kind.upper()}_URL")
     if url is None:
@@ -198,4 +232,5 @@ _OPEN = {
     **{name: functools.partial(_server, name) for name in _SQL},
     "mongo": _Mongo,
     "mongo_async": _AsyncMongo,
+    "s3": _S3,
 }

@@ -37,6 +37,9 @@ class Subject {
   /// waited for.
   [[nodiscard]] virtual bool advances_leases() const { return false; }
 
+  /// Whether an operation takes a processor milliseconds: tests do fewer of them.
+  [[nodiscard]] virtual bool is_slow() const { return false; }
+
   /// A value of the kind that the store keeps, made of this text.
   [[nodiscard]] virtual Value value_of(std::string text) {
     return Value::of_bytes(Codec::cbor, std::move(text));
